@@ -1,0 +1,10 @@
+# ccache and mold shorten builds where they are installed; nothing depends on them.
+find_program(LEVADA_CCACHE ccache)
+if(LEVADA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${LEVADA_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LEVADA_CCACHE})
+endif()
+find_program(LEVADA_MOLD mold)
+if(LEVADA_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()

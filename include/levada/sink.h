@@ -1,0 +1,66 @@
+// The sink contract. A writer takes rows and buffers them; at a barrier and at the end the engine calls
+// flush() until all rows are durable in the target. With that alone a sink is at least once.
+// An exactly-once sink will add a second face (an epoch log's target), not change this one.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "levada/batch.h"
+#include "levada/operator.h"
+#include "levada/time.h"
+
+namespace levada {
+
+/// What a sink promises for rows after a crash.
+enum class Guarantee {
+  kNone,         ///< rows may be lost or doubled
+  kAtLeastOnce,  ///< no row is lost; rows since the last checkpoint may be written again
+  kExactlyOnce,
+};
+
+/// Writes the rows of one subtask.
+///
+/// Threads: of its task; may block for the duration of one call to its server when the factory says so.
+class SinkWriter {
+ public:
+  virtual ~SinkWriter() = default;
+  /// Connects and checks the target; throws ConnectorError naming what is wrong, within 10 s.
+  virtual void open(OperatorContext& context) { static_cast<void>(context); }
+  /// Takes rows [first_row, size) and returns the next row; fewer than all when its buffer is full and
+  /// the target does not take it now: called again at next_time().
+  virtual std::size_t write(const Batch& batch, std::size_t first_row) = 0;
+  /// One attempt to make everything written so far durable. False: not yet, call again at next_time().
+  virtual bool flush() { return true; }
+  /// When to call on_time(), or to try a suspended write or flush again.
+  virtual SteadyTime next_time() const { return kNever; }
+  /// Called at or after next_time() while nothing is suspended: flushes what has waited long enough.
+  virtual void on_time(SteadyTime now) { static_cast<void>(now); }
+  /// What a write or flush waits for ("PostgreSQL: connection refused"); empty otherwise.
+  virtual std::string waiting_for() const { return {}; }
+  virtual void close() {}
+};
+
+/// The erased sink that a transformation holds.
+class SinkFactory {
+ public:
+  virtual ~SinkFactory() = default;
+  virtual std::unique_ptr<SinkWriter> make_writer() = 0;
+  /// True when a call may wait for a server: its subtasks get threads of their own.
+  virtual bool blocks() const { return false; }
+  /// What this sink can promise at best (with checkpoints on).
+  virtual Guarantee best_guarantee() const { return Guarantee::kAtLeastOnce; }
+  /// What the user asked for; Guarantee omitted: the best it can do.
+  virtual const Guarantee* wanted_guarantee() const { return nullptr; }
+};
+
+/// A typed sink: what connectors return and sink_to takes. `T` is the row.
+template <class T>
+struct Sink {
+  std::shared_ptr<SinkFactory> factory;
+  std::string name;
+};
+
+}  // namespace levada

@@ -1,0 +1,96 @@
+// The erased faces through which state is snapshotted and restored: checkpoints, restore and rescaling
+// never know a key or value type, and the hot path never sees bytes.
+//
+// A snapshot is taken by the task itself and never stops it. After a barrier, begin_snapshot() flips the
+// meaning of each entry's captured bit; the first write of an entry not yet captured appends its old
+// value to a buffer, a new entry is born captured, and between batches the task calls scan() until all
+// entries are captured. Full buffers leave as blocks.
+//
+// Threads: a table belongs to its task; BlockSink is called on the task's thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "levada/bytes.h"
+
+namespace levada {
+
+/// Identifies a checkpoint: strictly increasing in a job's directory, never used twice.
+using CheckpointId = std::uint64_t;
+
+/// Entries of one table, namespace and key group, encoded one after the other.
+struct StateBlock {
+  std::int64_t name_space = 0;  ///< the table's own: a slice's end for windows, else 0
+  std::uint32_t key_group = 0;
+  std::uint32_t entries = 0;
+  Bytes bytes;
+};
+
+/// Takes the blocks of one table's snapshot.
+class BlockSink {
+ public:
+  virtual ~BlockSink() = default;
+  virtual void block(StateBlock&& block) = 0;
+};
+
+/// A block read back; `bytes` borrows.
+struct RestoredBlock {
+  std::int64_t name_space = 0;
+  std::uint32_t key_group = 0;
+  std::uint32_t entries = 0;
+  View bytes;
+};
+
+/// The erased face of keyed state in a typed table split by key group.
+class StateTable {
+ public:
+  virtual ~StateTable() = default;
+  /// Unique in its operator, e.g. "windows"; part of the checkpoint.
+  virtual std::string_view name() const = 0;
+  /// Key and value schema; a restore refuses state of another schema.
+  virtual std::string schema() const = 0;
+  virtual std::size_t entries() const = 0;
+  virtual std::size_t memory_bytes() const = 0;
+
+  /// Starts capturing for `sink`, which stays valid until scan() returned true or abort_snapshot().
+  /// REQUIRES: no snapshot is under way.
+  virtual void begin_snapshot(BlockSink& sink) = 0;
+  /// Captures up to about `max_entries` more entries. True when all are captured and handed out.
+  virtual bool scan(std::size_t max_entries) = 0;
+  /// Ends a snapshot that is not wanted any more; nothing more reaches its sink.
+  virtual void abort_snapshot() = 0;
+  /// Adds the entries of a block; throws StateError on bytes that do not decode.
+  virtual void restore(const RestoredBlock& block) = 0;
+};
+
+/// What an operator's snapshot() writes to, between two batches, while nothing is suspended.
+class SnapshotContext {
+ public:
+  virtual ~SnapshotContext() = default;
+  virtual CheckpointId checkpoint() const = 0;
+  /// State of this subtask that belongs to no key (offsets, watermarks): small, copied now.
+  virtual void put_operator_state(std::string_view name, std::string_view bytes) = 0;
+  /// Begins the snapshot of `table`; the engine scans it on between batches.
+  virtual void put_table(StateTable& table) = 0;
+};
+
+/// What an operator's restore() reads from: its own node's state in the checkpoint, whatever the
+/// parallelism was that wrote it.
+class RestoredState {
+ public:
+  virtual ~RestoredState() = default;
+  virtual CheckpointId checkpoint() const = 0;
+  /// The operator states written under `name`, one of each old subtask that wrote one, in subtask order.
+  virtual std::vector<View> operator_states(std::string_view name) const = 0;
+  /// Restores every block of `table` whose key group is in [first, last); throws StateError when the
+  /// schema differs, showing both.
+  virtual void read_table(StateTable& table, std::uint32_t first_key_group,
+                          std::uint32_t last_key_group) const = 0;
+};
+
+}  // namespace levada
