@@ -1,0 +1,81 @@
+// Compares what the job wrote with what the topic holds, and says in numbers and words what is
+// lost, duplicated or wrong. Works on plain vectors, so that it can be tested with planted faults.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "order.h"
+#include "recount.h"
+
+namespace orders {
+
+struct TotalsRow {
+  std::int64_t user = 0;
+  std::int64_t window_start_us = 0;
+  WindowTotals totals;
+};
+
+struct LateRow {
+  Order order;
+  std::int64_t ts_us = 0;  // as in the table; order.ts_ms is not used
+  std::int32_t partition = 0;
+  std::int64_t offset = 0;
+};
+
+// The rows of the job's tables, in any order.
+struct Tables {
+  std::vector<TotalsRow> totals;
+  std::vector<LateRow> late;
+  std::vector<TotalsRow> log;  // every firing; only where the job was asked for it
+};
+
+// The result of one comparison. `lost` and `duplicated` count orders (in the comparison of the log:
+// firings), `wrong` counts rows of a table that are there but not right. Repetitions that an
+// at-least-once sink may make are counted in `repeated` and are no fault.
+struct Check {
+  std::string claim;  // what holds if all three are 0
+  std::int64_t lost = 0;
+  std::int64_t duplicated = 0;
+  std::int64_t wrong = 0;
+  std::int64_t repeated = 0;
+  std::vector<std::string> examples;  // the first few faults
+
+  bool holds() const { return lost == 0 && duplicated == 0 && wrong == 0; }
+};
+
+enum class Repeats {
+  kForbidden,  // the job never stopped: each late row and each firing is there once
+  kAllowed,    // it was killed: an insert may have been done again
+};
+
+// (partition, offset) of the rows in the late table.
+using LateSet = std::set<std::pair<std::int32_t, std::int64_t>>;
+LateSet late_set(const Tables& tables);
+
+// The windows of all rows that are neither cancelled nor in the late table.
+Windows count_windows(const Topic& topic, const LateSet& late, const WindowRules& rules);
+
+// Every row of the topic is in a window, in the late table, or cancelled: a sum over whole tables.
+Check check_accounts(const Topic& topic, const Tables& tables);
+
+// The totals table equals count_windows(), to the last digit.
+Check check_totals(const Topic& topic, const Tables& tables, const WindowRules& rules);
+
+// Each late row is a row of the topic, not cancelled, and may be late.
+Check check_late_rows(const Topic& topic, const Tables& tables, const WindowRules& rules,
+                      Repeats repeats);
+
+// The late table has exactly the rows that may be late. Holds for one partition read in batches of
+// one row, where the watermark follows each row at once.
+Check check_late_rows_determined(const Topic& topic, const Tables& tables,
+                                 const WindowRules& rules);
+
+// Each window of the recount was fired at least once with the right numbers, and none with others.
+// Holds for data without late rows, where a window never fires twice for new reasons.
+Check check_log(const Topic& topic, const Tables& tables, const WindowRules& rules);
+
+}  // namespace orders

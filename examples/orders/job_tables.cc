@@ -1,0 +1,87 @@
+#include "job_tables.h"
+
+#include <utility>
+
+#include <pqxx/pqxx>
+
+namespace orders {
+namespace {
+
+constexpr const char* kTotalsColumns =
+    "\"user\" bigint not null, window_start timestamptz not null, orders bigint not null, "
+    "total bigint not null, smallest bigint not null, largest bigint not null";
+
+constexpr const char* kLateColumns =
+    "\"user\" bigint not null, item bigint not null, amount bigint not null, "
+    "ts timestamptz not null, \"partition\" int not null, \"offset\" bigint not null";
+
+std::string microseconds(const std::string& column) {
+  return "(extract(epoch from " + column + ") * 1000000)::bigint";
+}
+
+std::vector<TotalsRow> read_totals(pqxx::work& work, const std::string& table) {
+  const pqxx::result result =
+      work.exec("select \"user\", " + microseconds("window_start") +
+                ", orders, total, smallest, largest from " + work.quote_name(table));
+  std::vector<TotalsRow> rows;
+  rows.reserve(result.size());
+  for (const pqxx::row& row : result) {
+    rows.push_back({row[0].as<std::int64_t>(),
+                    row[1].as<std::int64_t>(),
+                    {row[2].as<std::int64_t>(), row[3].as<std::int64_t>(),
+                     row[4].as<std::int64_t>(), row[5].as<std::int64_t>()}});
+  }
+  return rows;
+}
+
+std::vector<LateRow> read_late(pqxx::work& work, const std::string& table) {
+  const pqxx::result result =
+      work.exec("select \"user\", item, amount, " + microseconds("ts") +
+                ", \"partition\", \"offset\" from " + work.quote_name(table));
+  std::vector<LateRow> rows;
+  rows.reserve(result.size());
+  for (const pqxx::row& row : result) {
+    rows.push_back(
+        {{row[0].as<std::int32_t>(), row[1].as<std::int32_t>(), row[2].as<std::int32_t>(), 0},
+         row[3].as<std::int64_t>(),
+         row[4].as<std::int32_t>(),
+         row[5].as<std::int64_t>()});
+  }
+  return rows;
+}
+
+}  // namespace
+
+JobTables::JobTables(std::string conninfo, TableNames names)
+    : conninfo_(std::move(conninfo)), names_(std::move(names)) {
+  pqxx::connection connection(conninfo_);
+  pqxx::work work(connection);
+  work.exec("create table " + work.quote_name(names_.totals) + " (" + kTotalsColumns +
+            ", primary key (\"user\", window_start))");
+  work.exec("create table " + work.quote_name(names_.late) + " (" + kLateColumns + ")");
+  if (!names_.log.empty()) {
+    work.exec("create table " + work.quote_name(names_.log) + " (" + kTotalsColumns + ")");
+  }
+  work.commit();
+}
+
+Tables JobTables::read() const {
+  pqxx::connection connection(conninfo_);
+  pqxx::work work(connection);
+  Tables tables;
+  tables.totals = read_totals(work, names_.totals);
+  tables.late = read_late(work, names_.late);
+  if (!names_.log.empty()) tables.log = read_totals(work, names_.log);
+  return tables;
+}
+
+void JobTables::drop() const {
+  pqxx::connection connection(conninfo_);
+  pqxx::work work(connection);
+  for (const std::string& name : {names_.totals, names_.late, names_.log}) {
+    if (!name.empty()) work.exec("drop table " + work.quote_name(name));
+  }
+  work.commit();
+}
+
+}  // namespace orders

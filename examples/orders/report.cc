@@ -1,0 +1,88 @@
+#include "report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+
+#include <unistd.h>
+
+namespace orders {
+namespace {
+
+constexpr std::size_t kWindowsShown = 6;
+constexpr std::int64_t kUsersShown = 2;
+
+std::string money(std::int64_t cents) {
+  char text[32];
+  std::snprintf(text, sizeof text, ".%02d", static_cast<int>(cents % 100));
+  return grouped(cents / 100) + text;
+}
+
+std::string time_of_day(std::int64_t time_us) {
+  const std::time_t seconds = time_us / 1'000'000;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%F %T", &parts);
+  return text;
+}
+
+}  // namespace
+
+std::string grouped(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t end = text.size(); end > 3; end -= 3) text.insert(end - 3, 1, ',');
+  return text;
+}
+
+ProgressLine::ProgressLine(std::int64_t row_count)
+    : row_count_(row_count), terminal_(isatty(STDOUT_FILENO) == 1) {}
+
+void ProgressLine::show(const Progress& progress) {
+  std::printf(
+      "%s  %s of %s rows · %s rows/s · watermark %s · checkpoint %s · %s late%s",
+      terminal_ ? "\r\033[K" : "", grouped(progress.rows).c_str(), grouped(row_count_).c_str(),
+      grouped(static_cast<std::int64_t>(progress.rows_per_s)).c_str(), progress.watermark.c_str(),
+      progress.checkpoint.c_str(), grouped(progress.late).c_str(), terminal_ ? "" : "\n");
+  std::fflush(stdout);
+  open_ = terminal_;
+}
+
+void ProgressLine::finish() {
+  if (open_) std::printf("\n");
+  open_ = false;
+}
+
+void print_windows(const Tables& tables) {
+  std::vector<TotalsRow> rows;
+  for (const TotalsRow& row : tables.totals) {
+    if (row.user >= 1 && row.user <= kUsersShown) rows.push_back(row);
+  }
+  std::sort(rows.begin(), rows.end(), [](const TotalsRow& a, const TotalsRow& b) {
+    return std::pair(a.window_start_us, a.user) < std::pair(b.window_start_us, b.user);
+  });
+  rows.resize(std::min(rows.size(), kWindowsShown));
+  std::printf("  %6s  %-19s  %6s  %12s  %10s  %10s\n", "user", "window start (UTC)", "orders",
+              "total", "smallest", "largest");
+  for (const TotalsRow& row : rows) {
+    std::printf("  %6s  %-19s  %6s  %12s  %10s  %10s\n", grouped(row.user).c_str(),
+                time_of_day(row.window_start_us).c_str(), grouped(row.totals.orders).c_str(),
+                money(row.totals.total).c_str(), money(row.totals.smallest).c_str(),
+                money(row.totals.largest).c_str());
+  }
+  std::printf("  … %s rows in all\n",
+              grouped(static_cast<std::int64_t>(tables.totals.size())).c_str());
+}
+
+void print_check(const Check& check) {
+  std::printf("  %s  %s", check.holds() ? "ok    " : "FAILED", check.claim.c_str());
+  if (!check.holds()) {
+    std::printf(": NOT SO: lost=%s duplicated=%s wrong=%s", grouped(check.lost).c_str(),
+                grouped(check.duplicated).c_str(), grouped(check.wrong).c_str());
+  }
+  std::printf("\n");
+  for (const std::string& example : check.examples)
+    std::printf("            %s\n", example.c_str());
+}
+
+}  // namespace orders

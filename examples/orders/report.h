@@ -1,0 +1,33 @@
+// What the demo shows a person: progress, a table of results, a line for each check.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "compare.h"
+#include "job_process.h"
+
+namespace orders {
+
+// 1234567 → 1,234,567
+std::string grouped(std::int64_t number);
+
+// One line that is rewritten on a terminal and repeated elsewhere.
+class ProgressLine {
+ public:
+  explicit ProgressLine(std::int64_t row_count);
+  void show(const Progress& progress);
+  void finish();  // ends a line that would be rewritten
+
+ private:
+  std::int64_t row_count_;
+  bool terminal_;
+  bool open_ = false;
+};
+
+// Some windows of a few users, as the table has them.
+void print_windows(const Tables& tables);
+
+void print_check(const Check& check);
+
+}  // namespace orders
