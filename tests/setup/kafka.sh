@@ -1,0 +1,112 @@
+# A Kafka broker of this run's own: one node that is its own controller. To be sourced after
+# launch.sh.
+
+kafka_sums=$repository/tests/setup/SHA256SUMS
+kafka_version=$(sed -n 's/^.*  kafka_2\.13-\(.*\)\.jar$/\1/p' "$kafka_sums")
+kafka_libs=${LEVADA_KAFKA_LIBS:-$build_root/kafka-libs-$kafka_version}
+
+# Succeeds if every jar is there, as it was when its sum was written down.
+kafka_libs_verified() {
+  [[ -d $kafka_libs ]] && (cd -- "$kafka_libs" && sha256sum --status --check "$kafka_sums") 2>/dev/null
+}
+
+# Makes sure that the jars are there. Needs Maven if they were not.
+fetch_kafka() {
+  if kafka_libs_verified; then return; fi
+  [[ -z ${LEVADA_KAFKA_LIBS:-} ]] || die_without_kafka "they are not in LEVADA_KAFKA_LIBS"
+  make_build_folder
+  exec 7>"$build_root/kafka-libs.lock"
+  if ! flock -n 7; then
+    say "another run is fetching the Kafka broker; waiting for it"
+    run_child flock 7
+  fi
+  kafka_libs_verified || download_kafka
+  exec 7>&-
+}
+
+# Into a folder beside, renamed when it is verified.
+download_kafka() {
+  local new=$kafka_libs.new log=$run_folder/maven.log tries
+  say "fetching the Kafka broker $kafka_version with Maven"
+  for ((tries = 1; tries <= 3; tries++)); do
+    rm -rf -- "$new"
+    if run_maven "$new" >"$log" 2>&1; then break; fi
+    ((tries < 3)) || {
+      show_tail "$log"
+      die_without_kafka "Maven could not fetch them"
+    }
+    sleep $((tries * 5))
+  done
+  (cd -- "$new" && sha256sum --quiet --check "$kafka_sums") >&2 ||
+    die_without_kafka "what Maven fetched has other sums"
+  rm -rf -- "$kafka_libs"
+  mv -- "$new" "$kafka_libs"
+}
+
+run_maven() {
+  local maven_options=(-B -ntp)
+  # Java takes the home folder from the user's account, which may have none.
+  if [[ $HOME == "$run_folder"/* ]]; then maven_options+=("-Dmaven.repo.local=$HOME/maven"); fi
+  run_child mvn "${maven_options[@]}" -f "$repository/tests/setup/pom.xml" \
+    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$1"
+}
+
+die_without_kafka() {
+  die "the jars of the Kafka broker are missing: $1; the tests need those named in $kafka_sums," \
+    "fetched by Maven or in a folder that LEVADA_KAFKA_LIBS names"
+}
+
+prepare_kafka() {
+  local folder=$1
+  find_java
+  kafka_jars=$(sed "s|^[0-9a-f]*  |$kafka_libs/|" "$kafka_sums" | paste -s -d :)
+  kafka_port=$(free_port)
+  write_kafka_configuration "$folder"
+  rm -rf -- "$folder/data"
+  mkdir "$folder/data"
+  "$java" "${java_options[@]}" -cp "$kafka_jars" kafka.tools.StorageTool format \
+    -t AAAAAAAAAAAAAAAAAAAAAQ -c "$folder/server.properties" >"$folder/format.log" 2>&1 || {
+    show_tail "$folder/format.log"
+    die "could not format the Kafka broker's folder"
+  }
+  write_settings "$folder" TERM KILL 'Kafka Server started' \
+    setpriv --pdeathsig KILL -- "$java" "${java_options[@]}" -cp "$kafka_jars" \
+    kafka.Kafka "$folder/server.properties"
+}
+
+# Debian's, wherever JAVA_HOME and PATH point to. Options for a quick start and little memory.
+find_java() {
+  java=$(compgen -G '/usr/lib/jvm/java-17-openjdk-*/bin/java' | head -n 1)
+  java_options=(-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
+    -XX:-UsePerfData -Djava.net.preferIPv4Stack=true
+    -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
+    -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info)
+}
+
+# Addresses are numbers, since a container may know no name of itself. The internal topics are
+# small, so that they are made quickly; a short session lets a killed broker come back in seconds.
+write_kafka_configuration() {
+  local controller_port
+  controller_port=$(free_port)
+  cat >"$1/server.properties" <<END
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller_port
+listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$1/data
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+END
+}
