@@ -49,14 +49,13 @@ check_owner() {
   done
 }
 
-# Configures when there is no tree yet, or when it was made from another checkout, folder, compiler
-# launcher or cache file; such a tree is configured afresh.
+# Configures when there is no tree yet, or when it was made from another checkout, folder or cache
+# file; such a tree is configured afresh.
 configure() {
   local flavour=$1 folder=$2
   shift 2
   local cache=$repository/cmake/cache/$flavour.cmake
   local arguments=(-S "$repository" -B "$folder" -G Ninja -C "$cache")
-  if command -v ccache >/dev/null; then arguments+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
   local stamp
   stamp=$(printf '%s\n' "${arguments[@]}" | sha256sum - "$cache")
   if [[ -e $folder/build.ninja && $(cat "$folder/configured" 2>/dev/null) == "$stamp" ]]; then

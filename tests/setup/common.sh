@@ -117,7 +117,9 @@ finish() {
   exit "$code"
 }
 
+# Every script's first step; calling it again does nothing.
 begin() {
+  if [[ -n $run_folder ]]; then return; fi
   set_environment
   trap finish EXIT
   trap 'exit 129' HUP

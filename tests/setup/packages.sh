@@ -53,8 +53,9 @@ find_privilege() {
   fi
 }
 
+# dpkg's folder is there for every user, and dpkg itself takes another kind of lock.
 lock_installation() {
-  exec 7>"/tmp/levada-apt.$EUID.lock"
+  exec 7</var/lib/dpkg
   if ! flock -n 7; then
     say "another run is installing packages; waiting for it"
     flock 7

@@ -1,5 +1,7 @@
-# Gives tests and campaigns a Kafka broker and a PostgreSQL server: source this file, then call
-# `begin` once and `start_servers`. At the script's end, however it comes, they are gone.
+# Gives tests and campaigns what they need: source this file, then call `provide_test_build` for the
+# programs and `start_servers` for a Kafka broker and a PostgreSQL server. Both do nothing when the
+# caller, such as tests/run, has provided already. At the script's end, however it comes, the servers
+# are gone; a script that has more to clean up gives a function to `at_exit` and sets no trap.
 
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 . "$repository/tests/setup/packages.sh"
@@ -14,9 +16,21 @@ server_packages() {
   if ! kafka_libs_verified; then echo download; fi
 }
 
+# Exports LEVADA_TEST_BUILD, the folder of the built tests.
+provide_test_build() {
+  if [[ -n ${LEVADA_TEST_BUILD:-} ]]; then return; fi
+  begin
+  install_packages build test
+  lock_build test
+  build_tree test
+  unlock_build
+  export LEVADA_TEST_BUILD=$build_root/test
+}
+
 # Exports what the tests look for. Servers that the caller was given are used as they are.
 start_servers() {
   if [[ -n ${LEVADA_TEST_BROKERS:-} && -n ${LEVADA_TEST_POSTGRES:-} ]]; then return; fi
+  begin
   # shellcheck disable=SC2046
   install_packages $(server_packages)
   fetch_kafka
