@@ -1,0 +1,111 @@
+// JobDirectory: the checkpoints of one job on disk, and the lock against a second instance.
+//
+//   <directory>/<percent-encoded job>/
+//     LOCK                     held by flock while the job runs
+//     INCARNATION              how often the job was started
+//     manifest-<20-digit id>   one per retained checkpoint; its rename is the only commit decision
+//     state/state-<hash>-<length>, state/tmp-<id>-<chain>-<subtask>
+//
+// Invariants:
+// 1. A manifest is given its name after every file it names, and it itself, are synced.
+// 2. A checkpoint id (incarnation * 2^32 + n) is never used twice, also not after a crash.
+// 3. A file is removed when no manifest of the directory and no checkpoint under way names it, and
+// after
+//    the removal of the manifests that did is synced. Nothing is counted: every sweep reads the
+//    truth.
+// 4. A manifest found damaged, or whose commit failed, does not count among the retained ones.
+//
+// Threads:  begin_checkpoint, writers and abandon from any thread; the rest from one (the
+// coordinator). Lifetime: borrows FileSystem and Log; outlives its writers. The lock ends with it.
+// Failures: StateError naming path and reason; JobError{kAlreadyRunning} from open().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file_system.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/state_file.h"
+
+namespace levada {
+
+class JobDirectory {
+ public:
+  JobDirectory(FileSystem& files, std::string_view directory, std::string job_name, Log& log);
+
+  /// Creates what is missing, refuses a directory that others may write, takes the lock and raises
+  /// the incarnation. Called once, before anything else.
+  void open();
+
+  std::uint64_t incarnation() const noexcept { return incarnation_; }
+  /// The job's own directory.
+  const std::string& path() const noexcept { return path_; }
+  const std::string& state_path() const noexcept { return state_path_; }
+  FileSystem& files() const noexcept { return files_; }
+
+  /// The newest checkpoint whose manifest decodes and whose state is all there. Warns of each newer
+  /// one that is damaged. Empty when there are no manifests at all; StateError when there are but
+  /// none is good: a job never starts afresh over checkpoints that it cannot read.
+  std::optional<Manifest> newest_valid();
+
+  /// Starts a checkpoint and gives its id. Its files are kept until commit() or abandon().
+  CheckpointId begin_checkpoint();
+  /// Makes the writer of one subtask's snapshot. `chain` and `subtask` only make its file's name
+  /// unique.
+  std::unique_ptr<StateFileWriter> make_writer(CheckpointId id, std::uint32_t chain,
+                                               std::uint32_t subtask);
+  /// Makes the checkpoint exist. When it throws, the checkpoint before is still the newest one,
+  /// except that after a failed sync of the directory either may turn out to be.
+  void commit(const Manifest& manifest);
+  /// Ends a checkpoint that is not to be committed; a writer of it may still run and will throw.
+  void abandon(CheckpointId id) noexcept;
+
+  struct Swept {
+    std::size_t manifests = 0;
+    std::size_t state_files = 0;
+    std::size_t temporary_files = 0;
+  };
+  /// Removes all but the newest `retained` (at least 1) checkpoints and every file nobody needs.
+  /// Trouble is logged, not thrown: what is left goes with the next sweep.
+  Swept sweep(std::size_t retained) noexcept;
+
+ private:
+  void check_private(const std::string& directory);
+  void raise_incarnation();
+  std::uint64_t read_incarnation();
+  std::vector<CheckpointId> manifest_ids();  // newest first
+  Manifest read_manifest(CheckpointId id);
+  std::string manifest_path(CheckpointId id) const;
+  bool reserve(CheckpointId id, const std::string& name);
+  void write_manifest(const Manifest& manifest, const std::string& temporary);
+  void remove_quietly(const std::string& path) noexcept;
+
+  struct Marked;
+  Marked mark(std::size_t retained);
+  Swept sweep_or_throw(std::size_t retained);
+  bool remove_if_unused(const std::string& name, const std::set<std::string>& used);
+
+  FileSystem& files_;
+  Log& log_;
+  std::string job_name_;
+  std::string path_;
+  std::string state_path_;
+  std::unique_ptr<FileLock> lock_;
+  std::uint64_t incarnation_ = 0;
+  std::set<CheckpointId> uncounted_;  // invariant 4
+
+  Mutex mutex_;
+  std::uint32_t begun_ LEVADA_GUARDED_BY(mutex_) = 0;
+  // The checkpoints under way and the names their files have got.
+  std::map<CheckpointId, std::set<std::string>> under_way_ LEVADA_GUARDED_BY(mutex_);
+};
+
+}  // namespace levada

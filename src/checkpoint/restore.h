@@ -1,0 +1,52 @@
+// RestoredCheckpoint: an opened checkpoint, read by every task of a new attempt at once.
+// RestoredNodeState: what one node finds in it, whatever the parallelism was that wrote it.
+//
+// Threads:  both immutable after construction; read from any thread.
+// Lifetime: a RestoredNodeState borrows its RestoredCheckpoint, which borrows the FileSystem.
+// Failures: StateError naming file and damage, or node, table and both schemas.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "levada/state_backend.h"
+
+#include "base/file_system.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/state_file.h"
+
+namespace levada {
+
+class RestoredCheckpoint {
+ public:
+  /// Opens the snapshot of every subtask and reads the indexes.
+  RestoredCheckpoint(FileSystem& files, const std::string& state_directory, Manifest manifest);
+
+  const Manifest& manifest() const noexcept { return manifest_; }
+  /// In the manifest's order.
+  const std::vector<std::unique_ptr<StateFileReader>>& readers() const noexcept { return readers_; }
+  /// The node as it was, or null when the checkpoint has no such uid.
+  const NodeState* node(std::string_view uid) const noexcept;
+
+ private:
+  Manifest manifest_;
+  std::vector<std::unique_ptr<StateFileReader>> readers_;
+};
+
+class RestoredNodeState final : public RestoredState {
+ public:
+  RestoredNodeState(const RestoredCheckpoint& checkpoint, std::string uid);
+
+  CheckpointId checkpoint() const override;
+  std::vector<View> operator_states(std::string_view name) const override;
+  void read_table(StateTable& table, std::uint32_t first_key_group,
+                  std::uint32_t last_key_group) const override;
+
+ private:
+  const RestoredCheckpoint& checkpoint_;
+  std::string uid_;
+};
+
+}  // namespace levada

@@ -1,0 +1,124 @@
+// State files: everything one subtask wrote for one checkpoint, in one file with an index. A
+// snapshot of at most kInlineBytesMax bytes never becomes a file but travels inside the manifest.
+//
+// Threads:  a writer from one thread at a time; a reader from any.
+// Lifetime: both borrow their FileSystem. A writer destroyed before finish() removes its file.
+// Failures: StateError: the disk's, or the name of the file and what in it is damaged. Lengths read
+// from
+//           a file are checked against what is there before anything is allocated.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "levada/state_backend.h"
+
+#include "base/file_system.h"
+
+namespace levada {
+
+/// XXH3 of 128 bits over a whole file.
+struct ContentHash {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  bool operator==(const ContentHash&) const = default;
+};
+
+/// Where a subtask's snapshot is: a file of the state directory, or the bytes themselves.
+struct StateHandle {
+  std::string file;  ///< "state-<hash>-<length>"; empty: inline
+  std::uint64_t length = 0;
+  ContentHash hash;
+  Bytes inline_bytes;
+  bool is_inline() const noexcept { return file.empty(); }
+  bool operator==(const StateHandle&) const = default;
+};
+
+class StateFileWriter {
+ public:
+  static constexpr std::size_t kInlineBytesMax = 16 * 1024;
+
+  /// Called with the file's final name before it gets that name; false: the checkpoint is not
+  /// wanted any more, finish() throws.
+  using Reserve = std::function<bool(const std::string& name)>;
+
+  /// Writes `directory`/`temporary_name` once there is more than fits inline.
+  StateFileWriter(FileSystem& files, std::string directory, std::string temporary_name,
+                  Reserve reserve);
+  ~StateFileWriter();
+  StateFileWriter(const StateFileWriter&) = delete;
+  StateFileWriter& operator=(const StateFileWriter&) = delete;
+
+  void put_operator_state(std::string_view node, std::string_view name, std::string_view bytes);
+  /// Announces a table and returns its index for put_block().
+  std::uint32_t begin_table(std::string_view node, std::string_view name, std::string_view schema);
+  void put_block(std::uint32_t table, StateBlock&& block);
+  /// Writes the index, syncs and names the file. Nothing but the destructor may follow.
+  StateHandle finish();
+
+  /// Bytes put so far, without the index.
+  std::uint64_t size_bytes() const noexcept;
+
+ private:
+  struct Contents;
+  void append(std::string_view bytes);
+  void spill();
+  StateHandle finish_file();
+
+  FileSystem& files_;
+  std::string directory_;
+  std::string temporary_path_;
+  Reserve reserve_;
+  std::unique_ptr<Contents> contents_;
+};
+
+class StateFileReader {
+ public:
+  struct OperatorState {
+    std::string node;
+    std::string name;
+    Bytes bytes;
+  };
+  struct Block {
+    std::int64_t name_space = 0;
+    std::uint32_t key_group = 0;
+    std::uint32_t entries = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    std::uint32_t crc = 0;
+  };
+  struct Table {
+    std::string node;
+    std::string name;
+    std::string schema;
+    std::vector<Block> blocks;
+  };
+
+  /// Opens the snapshot and reads its index, not its blocks.
+  StateFileReader(FileSystem& files, const std::string& directory, const StateHandle& handle);
+
+  const std::vector<OperatorState>& operator_states() const noexcept { return operator_states_; }
+  const std::vector<Table>& tables() const noexcept { return tables_; }
+  /// Replaces `into` by the block's bytes; StateError when its checksum differs.
+  void read_block(const Block& block, Bytes& into) const;
+
+ private:
+  void read_index(std::uint64_t length);
+  void read(std::uint64_t offset, std::uint64_t count, Bytes& into) const;
+
+  std::string name_;  // for messages
+  Bytes inline_bytes_;
+  std::unique_ptr<ReadableFile> file_;  // null: inline
+  std::vector<OperatorState> operator_states_;
+  std::vector<Table> tables_;
+};
+
+/// Reads the whole snapshot and compares length and hash; StateError naming the file when they
+/// differ.
+void verify_state(FileSystem& files, const std::string& directory, const StateHandle& handle);
+
+}  // namespace levada
