@@ -87,8 +87,8 @@ find_java() {
 # Addresses are numbers, since a container may know no name of itself. The internal topics are
 # small, so that they are made quickly; a short session lets a killed broker come back in seconds.
 write_kafka_configuration() {
-  local controller_port
-  controller_port=$(free_port)
+  local controller_port=$kafka_port
+  while ((controller_port == kafka_port)); do controller_port=$(free_port); done
   cat >"$1/server.properties" <<END
 process.roles=broker,controller
 node.id=1

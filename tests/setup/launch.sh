@@ -15,8 +15,7 @@ launch() {
   fi
   "prepare_$1" "$folder"
   [[ -e $folder/supervisor ]] || start_supervisor "$1"
-  rm -f "$folder/pid"
-  echo start 1<>"$folder/requests"
+  server_ctl "$1" launch
 }
 
 # A group of its own, so that Ctrl-C reaches the servers through `end_servers` alone.

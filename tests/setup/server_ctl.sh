@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Takes a server away and brings it back on the same port: server_ctl.sh FOLDER stop|kill|start|
-# pause|resume. Returns when it is done: `start` when the server takes connections, `stop` and
-# `kill` when its process is gone.
+# Takes a server away and brings it back on the same port:
+# server_ctl.sh FOLDER stop|kill|launch|start|pause|resume. Returns when it is done: `launch` when the
+# server has a process, `start` when it takes connections, `stop` and `kill` when its process is gone.
 set -euo pipefail
 
 folder=$1
@@ -51,21 +51,25 @@ end_server() {
   fail "the server did not end within 30 s"
 }
 
-# Asks the supervisor. Opened for reading too, the pipe takes the line without a reader.
-request_start() {
+# Asks the supervisor. Opened for reading too, the pipe takes the line without a reader. The log is a
+# new one when the number of the process is there.
+launch_server() {
+  local tries
   find_server && return
   rm -f "$folder/pid"
   echo start 1<>"$folder/requests"
+  for ((tries = 0; tries < 200; tries++)); do
+    [[ ! -e $folder/pid ]] || return 0
+    sleep 0.05
+  done
+  fail "the supervisor does not answer"
 }
 
-# The log is new when the number of the process is there.
 wait_until_ready() {
   local tries
   for ((tries = 0; tries < 1200; tries++)); do
-    if [[ -e $folder/pid ]]; then
-      if grep -qF "$ready_line" "$folder/log"; then return; fi
-      find_server || fail "the server has ended"
-    fi
+    if grep -qF "$ready_line" "$folder/log"; then return; fi
+    find_server || fail "the server has ended"
     sleep 0.05
   done
   fail "the server is not ready after 60 s"
@@ -77,8 +81,9 @@ supervisor=$(cat "$folder/supervisor")
 case $action in
   stop) end_server "$stop_signal" ;;
   kill) end_server "$kill_signal" ;;
+  launch) launch_server ;;
   start)
-    request_start
+    launch_server
     wait_until_ready
     ;;
   pause | resume)
