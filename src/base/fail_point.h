@@ -17,6 +17,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -62,6 +63,10 @@ inline constexpr auto kFailPoints = std::to_array<FailPoint>({
 /// Writes the phase into the file named by LEVADA_PHASE_FILE and returns the one before.
 Phase set_phase(Phase phase);
 
+/// Arms `spec`, of the form of LEVADA_FAIL, in its place, and counts passings from 1 again; for
+/// tests. REQUIRES: no point is being passed. Throws std::invalid_argument when it does not parse.
+void arm_fail_points(std::string_view spec);
+
 namespace detail {
 
 void fail_point_is_not_in_fail_points_inc();
@@ -81,7 +86,12 @@ consteval std::size_t fail_point_index(std::string_view name, Phase phase) {
   return index;
 }
 
-void pass_fail_point(std::size_t index);
+extern std::atomic<bool> fail_points_off;  // once it is known that none is armed
+void pass_armed_fail_point(std::size_t index);
+
+inline void pass_fail_point(std::size_t index) {
+  if (!fail_points_off.load(std::memory_order_relaxed)) pass_armed_fail_point(index);
+}
 
 }  // namespace detail
 
