@@ -59,7 +59,7 @@ die_without_kafka() {
 
 prepare_kafka() {
   local folder=$1
-  find_java
+  find_java "$folder"
   kafka_jars=$(sed "s|^[0-9a-f]*  |$kafka_libs/|" "$kafka_sums" | paste -s -d :)
   kafka_port=$(free_port)
   write_kafka_configuration "$folder"
@@ -75,17 +75,19 @@ prepare_kafka() {
     kafka.Kafka "$folder/server.properties"
 }
 
-# Debian's, wherever JAVA_HOME and PATH point to. Options for a quick start and little memory.
+# Debian's, wherever JAVA_HOME and PATH point to. Options for a quick start and little memory; what
+# the broker unpacks goes into its folder.
 find_java() {
   java=$(compgen -G '/usr/lib/jvm/java-17-openjdk-*/bin/java' | head -n 1)
   java_options=(-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
-    -XX:-UsePerfData -Djava.net.preferIPv4Stack=true
+    -XX:-UsePerfData -Djava.net.preferIPv4Stack=true "-Djava.io.tmpdir=$1"
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
     -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info)
 }
 
 # Addresses are numbers, since a container may know no name of itself. The internal topics are
 # small, so that they are made quickly; a short session lets a killed broker come back in seconds.
+# Records are kept whatever their age, since tests write times of long ago.
 write_kafka_configuration() {
   local controller_port=$kafka_port
   while ((controller_port == kafka_port)); do controller_port=$(free_port); done
@@ -98,6 +100,8 @@ advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=$1/data
+log.retention.ms=-1
+log.cleaner.dedupe.buffer.size=4194304
 num.partitions=1
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
