@@ -78,20 +78,28 @@ class JobDirectory {
   Swept sweep(std::size_t retained) noexcept;
 
  private:
+  struct Marked;
+
   void check_private(const std::string& directory);
   void raise_incarnation();
   std::uint64_t read_incarnation();
+  void write_synced(const std::string& path, std::string_view bytes);
+
+  std::string manifest_path(CheckpointId id) const;
   std::vector<CheckpointId> manifest_ids();  // newest first
   Manifest read_manifest(CheckpointId id);
-  std::string manifest_path(CheckpointId id) const;
+
   bool reserve(CheckpointId id, const std::string& name);
+  void write_and_name(const Manifest& manifest);
   void write_manifest(const Manifest& manifest, const std::string& temporary);
   void remove_quietly(const std::string& path) noexcept;
 
-  struct Marked;
   Marked mark(std::size_t retained);
-  Swept sweep_or_throw(std::size_t retained);
-  bool remove_if_unused(const std::string& name, const std::set<std::string>& used);
+  std::size_t remove_manifests(const Marked& marked);
+  void remove_state_files(const Marked& marked, Swept& swept);
+  bool remove_unless_under_way(const std::string& name);
+  bool remove_temporary(const std::string& name, CheckpointId id);
+  void remove_temporary_manifests(Swept& swept);
 
   FileSystem& files_;
   Log& log_;

@@ -45,6 +45,11 @@ class RestoredNodeState final : public RestoredState {
                   std::uint32_t last_key_group) const override;
 
  private:
+  void check_schema(const StateFileReader::Table& written, const StateTable& table) const;
+  static void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written,
+                          StateTable& table, std::uint32_t first_key_group,
+                          std::uint32_t last_key_group);
+
   const RestoredCheckpoint& checkpoint_;
   std::string uid_;
 };

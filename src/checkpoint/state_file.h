@@ -108,6 +108,7 @@ class StateFileReader {
 
  private:
   void read_index(std::uint64_t length);
+  void parse_index(View index, std::uint64_t index_at);
   void read(std::uint64_t offset, std::uint64_t count, Bytes& into) const;
 
   std::string name_;  // for messages
@@ -116,6 +117,9 @@ class StateFileReader {
   std::vector<OperatorState> operator_states_;
   std::vector<Table> tables_;
 };
+
+/// The name that a state file with this content gets.
+std::string state_file_name(const ContentHash& hash, std::uint64_t length);
 
 /// Reads the whole snapshot and compares length and hash; StateError naming the file when they
 /// differ.

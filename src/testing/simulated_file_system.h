@@ -68,6 +68,8 @@ class SimulatedFileSystem final : public FileSystem {
   /// ENOSPC, EROFS …). A failed append may have written a part; a failed sync drops what was not
   /// synced.
   void fail(FileOperation operation, std::uint64_t nth, int error_number);
+  /// Forgets the faults that were asked for and did not happen yet.
+  void clear_faults();
   /// Appends fail with ENOSPC once all files together hold more.
   void set_capacity_bytes(std::uint64_t bytes);
 

@@ -1,0 +1,371 @@
+// The format of INCARNATION: "levada incarnation 1 <number> <CRC32C of the text before,
+// decimal>\n".
+#include "checkpoint/job_directory.h"
+
+#include <algorithm>
+#include <charconv>
+#include <exception>
+#include <functional>
+#include <utility>
+
+#include "levada/assert.h"
+#include "levada/error.h"
+
+#include "base/crc32c.h"
+#include "base/fail_point.h"
+#include "base/percent_encoding.h"
+
+namespace levada {
+namespace {
+
+constexpr std::string_view kManifestPrefix = "manifest-";
+constexpr std::string_view kStatePrefix = "state-";
+constexpr std::string_view kTemporaryPrefix = "tmp-";
+constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kIncarnationHead = "levada incarnation 1 ";
+constexpr std::size_t kIdDigits = 20;
+constexpr std::uint64_t kManifestBytesMax = std::uint64_t{1} << 30;
+
+std::string padded(CheckpointId id) {
+  std::string digits = std::to_string(id);
+  return std::string(kIdDigits - digits.size(), '0') + digits;
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view digits) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
+  return number;
+}
+
+// The id in "<prefix><20 digits>…"; `exact`: nothing may follow.
+std::optional<CheckpointId> id_in(std::string_view name, std::string_view prefix, bool exact) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  if (name.size() < kIdDigits || (exact && name.size() != kIdDigits)) return std::nullopt;
+  return parse_number(name.substr(0, kIdDigits));
+}
+
+std::string encode_incarnation(std::uint64_t incarnation) {
+  std::string text(kIncarnationHead);
+  text += std::to_string(incarnation);
+  text += ' ';
+  const std::uint32_t crc = crc32c(text);
+  return text + std::to_string(crc) + "\n";
+}
+
+std::optional<std::uint64_t> decode_incarnation(std::string_view text) {
+  const std::size_t space = text.rfind(' ');
+  if (!text.starts_with(kIncarnationHead) || space == std::string_view::npos ||
+      space < kIncarnationHead.size()) {
+    return std::nullopt;
+  }
+  const std::optional<std::uint64_t> incarnation =
+      parse_number(text.substr(kIncarnationHead.size(), space - kIncarnationHead.size()));
+  if (!incarnation || encode_incarnation(*incarnation) != text) return std::nullopt;
+  return incarnation;
+}
+
+}  // namespace
+
+JobDirectory::JobDirectory(FileSystem& files, std::string_view directory, std::string job_name,
+                           Log& log)
+    : files_(files),
+      log_(log),
+      job_name_(std::move(job_name)),
+      path_(join_path(directory, percent_encode(job_name_))),
+      state_path_(join_path(path_, "state")) {}
+
+// ---- opening
+
+void JobDirectory::open() {
+  if (job_name_.empty()) throw StateError("a job with checkpoints needs a name");
+  files_.create_directories(path_);
+  check_private(path_);
+  const std::string lock_path = join_path(path_, "LOCK");
+  lock_ = files_.try_lock(lock_path);
+  if (!lock_) {
+    throw JobError(
+        JobErrorCode::kAlreadyRunning, {}, -1,
+        "another instance of job '" + job_name_ + "' is running: it holds '" + lock_path + "'");
+  }
+  LEVADA_FAILPOINT("checkpoint.directory.locked", kRestore);
+  files_.create_directories(state_path_);
+  check_private(state_path_);
+  // What a process before this one renamed may still be waiting to be synced.
+  files_.sync_directory(path_);
+  raise_incarnation();
+}
+
+void JobDirectory::check_private(const std::string& directory) {
+  const std::optional<FileStatus> found = files_.status(directory);
+  const auto refuse = [&](const char* why) {
+    throw StateError("checkpoints are not kept in '" + directory + "': " + why);
+  };
+  if (!found || !found->is_directory) refuse("it is not a directory");
+  if (!found->owned_by_us) refuse("it belongs to another user");
+  if (found->others_may_write) refuse("its group or everybody may write to it");
+}
+
+std::uint64_t JobDirectory::read_incarnation() {
+  const std::string path = join_path(path_, "INCARNATION");
+  if (!files_.exists(path)) return 0;
+  const std::optional<std::uint64_t> incarnation = decode_incarnation(files_.read_file(path, 4096));
+  // To go on with a guess could give an id that was used before to another checkpoint.
+  if (!incarnation) throw StateError("'" + path + "' is damaged");
+  return *incarnation;
+}
+
+void JobDirectory::raise_incarnation() {
+  const std::vector<CheckpointId> ids = manifest_ids();
+  const std::uint64_t newest = ids.empty() ? 0 : ids.front() >> 32;
+  incarnation_ = std::max(read_incarnation(), newest) + 1;
+  if (incarnation_ > UINT32_MAX) throw StateError("'" + path_ + "': too many incarnations");
+  const std::string path = join_path(path_, "INCARNATION");
+  const std::string temporary = path + std::string(kTemporarySuffix);
+  if (files_.exists(temporary)) files_.remove(temporary);
+  write_synced(temporary, encode_incarnation(incarnation_));
+  files_.rename(temporary, path);
+  LEVADA_FAILPOINT("checkpoint.incarnation.renamed", kRestore);
+  files_.sync_directory(path_);
+}
+
+void JobDirectory::write_synced(const std::string& path, std::string_view bytes) {
+  const std::unique_ptr<WritableFile> file = files_.create(path);
+  file->append(bytes);
+  file->sync();
+  file->close();
+}
+
+// ---- finding the newest checkpoint
+
+std::string JobDirectory::manifest_path(CheckpointId id) const {
+  return join_path(path_, std::string(kManifestPrefix) + padded(id));
+}
+
+std::vector<CheckpointId> JobDirectory::manifest_ids() {
+  std::vector<CheckpointId> ids;
+  for (const std::string& name : files_.list(path_)) {
+    if (const auto id = id_in(name, kManifestPrefix, true)) ids.push_back(*id);
+  }
+  std::sort(ids.begin(), ids.end(), std::greater<>());
+  return ids;
+}
+
+Manifest JobDirectory::read_manifest(CheckpointId id) {
+  const std::string path = manifest_path(id);
+  Manifest manifest = decode_manifest(files_.read_file(path, kManifestBytesMax), path);
+  if (manifest.id != id) {
+    throw StateError("'" + path + "' is that of checkpoint " + std::to_string(manifest.id));
+  }
+  if (manifest.job_name != job_name_) {
+    throw StateError("'" + path + "' belongs to job '" + manifest.job_name + "'");
+  }
+  return manifest;
+}
+
+std::optional<Manifest> JobDirectory::newest_valid() {
+  const std::vector<CheckpointId> ids = manifest_ids();
+  std::string first_problem;
+  for (const CheckpointId id : ids) {
+    try {
+      Manifest manifest = read_manifest(id);
+      for (const SubtaskState& subtask : manifest.subtasks) {
+        verify_state(files_, state_path_, subtask.state);
+      }
+      LEVADA_FAILPOINT("restore.manifest.read", kRestore);
+      return manifest;
+    } catch (const StateError& error) {
+      log_.warning("checkpoint " + std::to_string(id) + " cannot be used: " + error.what());
+      uncounted_.insert(id);
+      if (first_problem.empty()) first_problem = error.what();
+    }
+  }
+  if (ids.empty()) return std::nullopt;
+  throw StateError("'" + path_ + "' has " + std::to_string(ids.size()) +
+                   " checkpoints but none that can be used; the newest: " + first_problem);
+}
+
+// ---- checkpoints
+
+CheckpointId JobDirectory::begin_checkpoint() {
+  LEVADA_ASSERT(lock_ != nullptr, "a job directory is opened before it is written to");
+  MutexLock lock(mutex_);
+  LEVADA_ASSERT(begun_ < UINT32_MAX, "an incarnation has fewer than 2^32 checkpoints");
+  const CheckpointId id = incarnation_ << 32 | ++begun_;
+  under_way_[id];
+  return id;
+}
+
+std::unique_ptr<StateFileWriter> JobDirectory::make_writer(CheckpointId id, std::uint32_t chain,
+                                                           std::uint32_t subtask) {
+  std::string name(kTemporaryPrefix);
+  name += padded(id) + "-" + std::to_string(chain) + "-" + std::to_string(subtask);
+  return std::make_unique<StateFileWriter>(
+      files_, state_path_, std::move(name),
+      [this, id](const std::string& file) { return reserve(id, file); });
+}
+
+// Before the rename: from here on no sweep removes the name, and one that did so just now removed
+// it before this file has it.
+bool JobDirectory::reserve(CheckpointId id, const std::string& name) {
+  MutexLock lock(mutex_);
+  const auto found = under_way_.find(id);
+  if (found == under_way_.end()) return false;
+  found->second.insert(name);
+  return true;
+}
+
+void JobDirectory::abandon(CheckpointId id) noexcept {
+  MutexLock lock(mutex_);
+  under_way_.erase(id);
+}
+
+void JobDirectory::commit(const Manifest& manifest) {
+  LEVADA_ASSERT(manifest.job_name == job_name_, "a manifest is committed in its own directory");
+  try {
+    write_and_name(manifest);
+  } catch (...) {
+    abandon(manifest.id);
+    throw;
+  }
+  abandon(manifest.id);
+}
+
+void JobDirectory::write_and_name(const Manifest& manifest) {
+  const bool has_files =
+      std::any_of(manifest.subtasks.begin(), manifest.subtasks.end(),
+                  [](const SubtaskState& subtask) { return !subtask.state.is_inline(); });
+  if (has_files) files_.sync_directory(state_path_);
+  const std::string path = manifest_path(manifest.id);
+  const std::string temporary = path + std::string(kTemporarySuffix);
+  try {
+    write_manifest(manifest, temporary);
+  } catch (...) {
+    remove_quietly(temporary);
+    throw;
+  }
+  // From here until the directory is synced nobody knows whether the checkpoint exists.
+  uncounted_.insert(manifest.id);
+  files_.rename(temporary, path);
+  LEVADA_FAILPOINT("checkpoint.manifest.renamed", kManifest);
+  files_.sync_directory(path_);
+  uncounted_.erase(manifest.id);
+  LEVADA_FAILPOINT("checkpoint.manifest.committed", kManifest);
+}
+
+void JobDirectory::write_manifest(const Manifest& manifest, const std::string& temporary) {
+  const std::unique_ptr<WritableFile> file = files_.create(temporary);
+  file->append(encode(manifest));
+  LEVADA_FAILPOINT("checkpoint.manifest.written", kManifest);
+  file->sync();
+  LEVADA_FAILPOINT("checkpoint.manifest.synced", kManifest);
+  file->close();
+}
+
+void JobDirectory::remove_quietly(const std::string& path) noexcept {
+  try {
+    if (files_.exists(path)) files_.remove(path);
+  } catch (...) {
+    // The sweep finds it.
+  }
+}
+
+// ---- sweeping
+
+// What a sweep keeps and what it removes, as the directory says.
+struct JobDirectory::Marked {
+  std::vector<CheckpointId> unwanted;  // manifests
+  std::set<std::string> used;          // state files
+  bool complete = true;                // false: some manifest that stays could not be read
+};
+
+JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
+  Marked marked;
+  std::size_t counted = 0;
+  for (const CheckpointId id : manifest_ids()) {
+    if (counted == retained) {
+      marked.unwanted.push_back(id);
+      continue;
+    }
+    try {
+      for (const SubtaskState& subtask : read_manifest(id).subtasks) {
+        if (!subtask.state.is_inline()) marked.used.insert(subtask.state.file);
+      }
+      if (!uncounted_.contains(id)) ++counted;
+    } catch (const StateError& error) {
+      // It may be the disk and not the manifest: as long as it stays, so do its files.
+      marked.complete = false;
+      if (uncounted_.insert(id).second) log_.warning(error.what());
+    }
+  }
+  return marked;
+}
+
+JobDirectory::Swept JobDirectory::sweep(std::size_t retained) noexcept {
+  Swept swept;
+  try {
+    LEVADA_ASSERT(retained >= 1, "the newest checkpoint is always retained");
+    const Marked marked = mark(retained);
+    swept.manifests = remove_manifests(marked);
+    LEVADA_FAILPOINT("checkpoint.sweep", kManifest);
+    remove_state_files(marked, swept);
+    remove_temporary_manifests(swept);
+  } catch (const std::exception& error) {
+    log_.warning("old checkpoints were not removed: " + std::string(error.what()));
+  } catch (...) {
+    log_.warning("old checkpoints were not removed");
+  }
+  return swept;
+}
+
+std::size_t JobDirectory::remove_manifests(const Marked& marked) {
+  for (const CheckpointId id : marked.unwanted) {
+    files_.remove(manifest_path(id));
+    uncounted_.erase(id);
+  }
+  // Else a power loss could bring a manifest back whose files are gone.
+  if (!marked.unwanted.empty()) files_.sync_directory(path_);
+  return marked.unwanted.size();
+}
+
+void JobDirectory::remove_state_files(const Marked& marked, Swept& swept) {
+  for (const std::string& name : files_.list(state_path_)) {
+    if (const auto id = id_in(name, kTemporaryPrefix, false)) {
+      swept.temporary_files += remove_temporary(name, *id) ? 1 : 0;
+    } else if (marked.complete && name.starts_with(kStatePrefix) && !marked.used.contains(name)) {
+      swept.state_files += remove_unless_under_way(name) ? 1 : 0;
+    }
+  }
+}
+
+bool JobDirectory::remove_unless_under_way(const std::string& name) {
+  MutexLock lock(mutex_);
+  for (const auto& [id, names] : under_way_) {
+    if (names.contains(name)) return false;
+  }
+  files_.remove(join_path(state_path_, name));
+  return true;
+}
+
+bool JobDirectory::remove_temporary(const std::string& name, CheckpointId id) {
+  {
+    MutexLock lock(mutex_);
+    if (under_way_.contains(id)) return false;
+  }
+  // Its writer, if it still runs, removes it too.
+  const std::string path = join_path(state_path_, name);
+  if (!files_.exists(path)) return false;
+  remove_quietly(path);
+  return true;
+}
+
+void JobDirectory::remove_temporary_manifests(Swept& swept) {
+  for (const std::string& name : files_.list(path_)) {
+    if (!id_in(name, kManifestPrefix, false) || !name.ends_with(kTemporarySuffix)) continue;
+    files_.remove(join_path(path_, name));
+    ++swept.temporary_files;
+  }
+}
+
+}  // namespace levada

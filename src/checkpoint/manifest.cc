@@ -1,0 +1,143 @@
+// The format, version 1. Numbers are little-endian; string = varint length, bytes.
+//
+//   manifest := "LVMANIF" version:u8 body_length:u64 body crc32c:u32    of everything before it
+//   body     := job:string id:u64 previous:u64 incarnation:u64 max_parallelism:u32
+//               created:i64 final:u8
+//               count:varint node*
+//               count:varint subtask*
+//   node     := uid:string name:string parallelism:u32
+//   subtask  := chain:string subtask:u32 where:u8 length:u64 hash_high:u64 hash_low:u64
+//               (where = 0: bytes of that length; where = 1: the file named by hash and length)
+#include "checkpoint/manifest.h"
+
+#include "levada/error.h"
+
+#include "base/crc32c.h"
+
+namespace levada {
+namespace {
+
+constexpr std::string_view kMagic = "LVMANIF";
+constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kInline = 0;
+constexpr std::uint8_t kFile = 1;
+
+void put(Bytes& out, const NodeState& node) {
+  put_string(out, node.uid);
+  put_string(out, node.name);
+  put_number(out, node.parallelism);
+}
+
+void put(Bytes& out, const SubtaskState& subtask) {
+  const StateHandle& state = subtask.state;
+  put_string(out, subtask.chain);
+  put_number(out, subtask.subtask);
+  put_number(out, state.is_inline() ? kInline : kFile);
+  put_number(out, state.length);
+  put_number(out, state.hash.high);
+  put_number(out, state.hash.low);
+  if (state.is_inline()) out += state.inline_bytes;
+}
+
+Bytes encode_body(const Manifest& manifest) {
+  Bytes body;
+  put_string(body, manifest.job_name);
+  put_number(body, manifest.id);
+  put_number(body, manifest.previous);
+  put_number(body, manifest.incarnation);
+  put_number(body, manifest.max_parallelism);
+  put_number(body, static_cast<std::int64_t>(manifest.created.time_since_epoch().count()));
+  put_number(body, static_cast<std::uint8_t>(manifest.final));
+  put_varint(body, manifest.nodes.size());
+  for (const NodeState& node : manifest.nodes) put(body, node);
+  put_varint(body, manifest.subtasks.size());
+  for (const SubtaskState& subtask : manifest.subtasks) put(body, subtask);
+  return body;
+}
+
+NodeState take_node(View& in) {
+  NodeState node;
+  node.uid = in.take_string();
+  node.name = in.take_string();
+  node.parallelism = in.take_number<std::uint32_t>();
+  return node;
+}
+
+SubtaskState take_subtask(View& in) {
+  SubtaskState subtask;
+  StateHandle& state = subtask.state;
+  subtask.chain = in.take_string();
+  subtask.subtask = in.take_number<std::uint32_t>();
+  const auto where = in.take_number<std::uint8_t>();
+  state.length = in.take_number<std::uint64_t>();
+  state.hash.high = in.take_number<std::uint64_t>();
+  state.hash.low = in.take_number<std::uint64_t>();
+  if (where == kInline) {
+    state.inline_bytes = in.take(state.length);
+  } else if (where == kFile) {
+    // The name is made, not read: no manifest can point out of the state directory.
+    state.file = state_file_name(state.hash, state.length);
+  } else {
+    throw StateError("a state is nowhere");
+  }
+  return subtask;
+}
+
+Manifest take_body(View in) {
+  Manifest manifest;
+  manifest.job_name = in.take_string();
+  manifest.id = in.take_number<std::uint64_t>();
+  manifest.previous = in.take_number<std::uint64_t>();
+  manifest.incarnation = in.take_number<std::uint64_t>();
+  manifest.max_parallelism = in.take_number<std::uint32_t>();
+  manifest.created = Timestamp{Duration{in.take_number<std::int64_t>()}};
+  manifest.final = in.take_number<std::uint8_t>() != 0;
+  // A count that lies ends at the first element that is not there.
+  for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+    manifest.nodes.push_back(take_node(in));
+  }
+  for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+    manifest.subtasks.push_back(take_subtask(in));
+  }
+  if (!in.empty()) throw StateError("bytes are left over");
+  return manifest;
+}
+
+Manifest decode(std::string_view bytes) {
+  View in(bytes);
+  if (in.take(kMagic.size()) != kMagic) throw StateError("it is not a manifest");
+  const auto version = in.take_number<std::uint8_t>();
+  if (version != kVersion) {
+    throw StateError("its format version " + std::to_string(version) + " is unknown");
+  }
+  const auto body_length = in.take_number<std::uint64_t>();
+  const std::string_view body = in.take(body_length);
+  const auto crc = in.take_number<std::uint32_t>();
+  if (!in.empty()) throw StateError("bytes are left over");
+  if (crc32c(bytes.substr(0, bytes.size() - sizeof crc)) != crc) {
+    throw StateError("its checksum differs");
+  }
+  return take_body(View(body));
+}
+
+}  // namespace
+
+Bytes encode(const Manifest& manifest) {
+  const Bytes body = encode_body(manifest);
+  Bytes out(kMagic);
+  put_number(out, kVersion);
+  put_number(out, static_cast<std::uint64_t>(body.size()));
+  out += body;
+  put_number(out, crc32c(out));
+  return out;
+}
+
+Manifest decode_manifest(std::string_view bytes, const std::string& file) {
+  try {
+    return decode(bytes);
+  } catch (const StateError& error) {
+    throw StateError("'" + file + "' is damaged: " + error.what());
+  }
+}
+
+}  // namespace levada

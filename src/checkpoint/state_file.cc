@@ -1,0 +1,352 @@
+// The format, version 1. Numbers are little-endian; string = varint length, bytes.
+//
+//   state_file     := head block* index footer
+//   head           := "LVSTATE" version:u8
+//   block          := bytes                       one after the other, in the index's order
+//   index          := count:varint operator_state*
+//                     count:varint table*
+//                     count:varint block_entry*
+//   operator_state := node:string name:string bytes:string
+//   table          := node:string name:string schema:string
+//   block_entry    := table:varint name_space:i64 key_group:varint entries:varint
+//                     length:varint crc32c:u32
+//   footer         := index_length:u64 index_crc32c:u32 "LVSTATE" version:u8
+//
+// The file's name is "state-" <XXH3-128 of all bytes, 32 hexadecimal digits> "-" <length, decimal>.
+#include "checkpoint/state_file.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <xxhash.h>
+
+#include "levada/assert.h"
+#include "levada/error.h"
+
+#include "base/crc32c.h"
+#include "base/fail_point.h"
+
+namespace levada {
+namespace {
+
+constexpr std::string_view kMagic = "LVSTATE";
+constexpr char kVersion = 1;
+constexpr std::size_t kHeadBytes = 8;
+constexpr std::size_t kFooterBytes = 8 + 4 + kHeadBytes;
+// What is collected before it is written: one system call for many small blocks.
+constexpr std::size_t kWriteBytes = 256 * 1024;
+constexpr std::size_t kVerifyBytes = 1024 * 1024;
+
+void put_head(Bytes& out) {
+  out.append(kMagic);
+  out += kVersion;
+}
+
+// XXH3 over bytes that come in parts.
+class ContentHasher {
+ public:
+  ContentHasher() : state_(XXH3_createState()) {
+    if (state_ == nullptr) throw std::bad_alloc();
+    XXH3_128bits_reset(state_.get());
+  }
+  void add(std::string_view bytes) {
+    XXH3_128bits_update(state_.get(), bytes.data(), bytes.size());
+  }
+  ContentHash hash() const {
+    const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
+    return {hash.high64, hash.low64};
+  }
+
+ private:
+  struct Free {
+    void operator()(XXH3_state_t* state) const noexcept { XXH3_freeState(state); }
+  };
+  std::unique_ptr<XXH3_state_t, Free> state_;
+};
+
+struct BlockEntry {
+  std::uint32_t table = 0;
+  std::int64_t name_space = 0;
+  std::uint32_t key_group = 0;
+  std::uint32_t entries = 0;
+  std::uint64_t length = 0;
+  std::uint32_t crc = 0;
+};
+
+void put(Bytes& out, const BlockEntry& entry) {
+  put_varint(out, entry.table);
+  put_number(out, entry.name_space);
+  put_varint(out, entry.key_group);
+  put_varint(out, entry.entries);
+  put_varint(out, entry.length);
+  put_number(out, entry.crc);
+}
+
+std::uint32_t take_u32(View& in) {
+  const std::uint64_t value = in.take_varint();
+  if (value > UINT32_MAX) throw StateError("a number has more than 32 bits");
+  return static_cast<std::uint32_t>(value);
+}
+
+[[noreturn]] void throw_damaged(const std::string& name, std::string_view what) {
+  throw StateError("'" + name + "' is damaged: " + std::string(what));
+}
+
+}  // namespace
+
+std::string state_file_name(const ContentHash& hash, std::uint64_t length) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string name = "state-";
+  for (const std::uint64_t half : {hash.high, hash.low}) {
+    for (int shift = 60; shift >= 0; shift -= 4) name += kDigits[(half >> shift) & 15];
+  }
+  return name + "-" + std::to_string(length);
+}
+
+// ---- StateFileWriter
+
+struct StateFileWriter::Contents {
+  Bytes pending;                       // the end of what was put, not yet written
+  std::unique_ptr<WritableFile> file;  // null while everything is pending
+  bool named = false;
+  bool finished = false;
+  std::uint64_t length = 0;
+  ContentHasher hasher;
+
+  Bytes operator_states;
+  std::uint64_t operator_state_count = 0;
+  Bytes tables;
+  std::uint32_t table_count = 0;
+  Bytes blocks;
+  std::uint64_t block_count = 0;
+};
+
+StateFileWriter::StateFileWriter(FileSystem& files, std::string directory,
+                                 std::string temporary_name, Reserve reserve)
+    : files_(files),
+      directory_(std::move(directory)),
+      temporary_path_(join_path(directory_, temporary_name)),
+      reserve_(std::move(reserve)),
+      contents_(std::make_unique<Contents>()) {
+  Bytes head;
+  put_head(head);
+  append(head);
+}
+
+StateFileWriter::~StateFileWriter() {
+  if (!contents_->file || contents_->named) return;
+  try {
+    contents_->file.reset();
+    files_.remove(temporary_path_);
+  } catch (...) {
+    // The sweep finds it.
+  }
+}
+
+void StateFileWriter::put_operator_state(std::string_view node, std::string_view name,
+                                         std::string_view bytes) {
+  put_string(contents_->operator_states, node);
+  put_string(contents_->operator_states, name);
+  put_string(contents_->operator_states, bytes);
+  ++contents_->operator_state_count;
+}
+
+std::uint32_t StateFileWriter::begin_table(std::string_view node, std::string_view name,
+                                           std::string_view schema) {
+  put_string(contents_->tables, node);
+  put_string(contents_->tables, name);
+  put_string(contents_->tables, schema);
+  return contents_->table_count++;
+}
+
+void StateFileWriter::put_block(std::uint32_t table, StateBlock&& block) {
+  LEVADA_ASSERT(table < contents_->table_count, "a block belongs to a table that was begun");
+  put(contents_->blocks, {table, block.name_space, block.key_group, block.entries,
+                          block.bytes.size(), crc32c(block.bytes)});
+  ++contents_->block_count;
+  append(block.bytes);
+}
+
+std::uint64_t StateFileWriter::size_bytes() const noexcept {
+  return contents_->length + contents_->operator_states.size();
+}
+
+void StateFileWriter::append(std::string_view bytes) {
+  contents_->hasher.add(bytes);
+  contents_->length += bytes.size();
+  contents_->pending.append(bytes);
+  const std::size_t keep = contents_->file ? kWriteBytes : kInlineBytesMax;
+  if (contents_->pending.size() > keep) spill();
+}
+
+void StateFileWriter::spill() {
+  if (!contents_->file) {
+    contents_->file = files_.create(temporary_path_);
+    LEVADA_FAILPOINT("checkpoint.state.created", kWrite);
+  }
+  contents_->file->append(contents_->pending);
+  contents_->pending.clear();
+}
+
+StateHandle StateFileWriter::finish() {
+  LEVADA_ASSERT(!contents_->finished, "a state file is finished once");
+  contents_->finished = true;
+  Bytes tail;
+  put_varint(tail, contents_->operator_state_count);
+  tail += contents_->operator_states;
+  put_varint(tail, contents_->table_count);
+  tail += contents_->tables;
+  put_varint(tail, contents_->block_count);
+  tail += contents_->blocks;
+  const std::uint64_t index_length = tail.size();
+  const std::uint32_t index_crc = crc32c(tail);
+  put_number(tail, index_length);
+  put_number(tail, index_crc);
+  put_head(tail);
+  append(tail);
+  if (contents_->file) return finish_file();
+
+  StateHandle handle;
+  handle.length = contents_->length;
+  handle.hash = contents_->hasher.hash();
+  handle.inline_bytes = std::move(contents_->pending);
+  return handle;
+}
+
+StateHandle StateFileWriter::finish_file() {
+  spill();
+  LEVADA_FAILPOINT("checkpoint.state.written", kWrite);
+  contents_->file->sync();
+  LEVADA_FAILPOINT("checkpoint.state.synced", kWrite);
+  contents_->file->close();
+  StateHandle handle;
+  handle.length = contents_->length;
+  handle.hash = contents_->hasher.hash();
+  handle.file = state_file_name(handle.hash, handle.length);
+  if (!reserve_(handle.file)) {
+    throw StateError("'" + temporary_path_ + "' belongs to a checkpoint that was given up");
+  }
+  files_.rename(temporary_path_, join_path(directory_, handle.file));
+  contents_->named = true;
+  LEVADA_FAILPOINT("checkpoint.state.renamed", kWrite);
+  return handle;
+}
+
+// ---- StateFileReader
+
+StateFileReader::StateFileReader(FileSystem& files, const std::string& directory,
+                                 const StateHandle& handle)
+    : name_(handle.is_inline() ? "a state inside the manifest"
+                               : join_path(directory, handle.file)) {
+  if (handle.is_inline()) {
+    inline_bytes_ = handle.inline_bytes;
+  } else {
+    file_ = files.open(name_);
+  }
+  const std::uint64_t length = file_ ? file_->size() : inline_bytes_.size();
+  if (length != handle.length) {
+    throw_damaged(
+        name_, "it has " + std::to_string(length) + " bytes, not " + std::to_string(handle.length));
+  }
+  try {
+    read_index(length);
+  } catch (const StateError& error) {
+    throw_damaged(name_, error.what());
+  }
+}
+
+void StateFileReader::read(std::uint64_t offset, std::uint64_t count, Bytes& into) const {
+  if (file_) {
+    file_->read(offset, count, into);
+  } else {
+    into.assign(inline_bytes_, offset, count);
+  }
+}
+
+void StateFileReader::read_index(std::uint64_t length) {
+  if (length < kHeadBytes + kFooterBytes) throw StateError("it is too short");
+  Bytes expected_head;
+  put_head(expected_head);
+  Bytes part;
+  read(0, kHeadBytes, part);
+  if (!part.starts_with(kMagic)) throw StateError("it is not a state file");
+  if (part != expected_head) {
+    throw StateError("its format version " + std::to_string(static_cast<int>(part.back())) +
+                     " is unknown");
+  }
+  read(length - kFooterBytes, kFooterBytes, part);
+  View footer(part);
+  const auto index_length = footer.take_number<std::uint64_t>();
+  const auto index_crc = footer.take_number<std::uint32_t>();
+  if (footer.rest() != expected_head) throw StateError("its end is missing");
+  if (index_length > length - kHeadBytes - kFooterBytes) throw StateError("its index is too long");
+  const std::uint64_t index_at = length - kFooterBytes - index_length;
+  Bytes index;
+  read(index_at, index_length, index);
+  if (crc32c(index) != index_crc) throw StateError("the checksum of its index differs");
+  parse_index(View(index), index_at);
+}
+
+void StateFileReader::parse_index(View index, std::uint64_t index_at) {
+  for (std::uint64_t count = index.take_varint(); count > 0; --count) {
+    OperatorState& state = operator_states_.emplace_back();
+    state.node = index.take_string();
+    state.name = index.take_string();
+    state.bytes = index.take_string();
+  }
+  for (std::uint64_t count = index.take_varint(); count > 0; --count) {
+    Table& table = tables_.emplace_back();
+    table.node = index.take_string();
+    table.name = index.take_string();
+    table.schema = index.take_string();
+  }
+  std::uint64_t offset = kHeadBytes;
+  for (std::uint64_t count = index.take_varint(); count > 0; --count) {
+    const std::uint64_t table = index.take_varint();
+    if (table >= tables_.size()) throw StateError("a block belongs to no table");
+    Block& block = tables_[table].blocks.emplace_back();
+    block.name_space = index.take_number<std::int64_t>();
+    block.key_group = take_u32(index);
+    block.entries = take_u32(index);
+    block.length = index.take_varint();
+    block.crc = index.take_number<std::uint32_t>();
+    block.offset = offset;
+    if (block.length > index_at - offset) throw StateError("a block is too long");
+    offset += block.length;
+  }
+  if (!index.empty()) throw StateError("its index has bytes left over");
+  if (offset != index_at) throw StateError("its blocks leave a gap");
+}
+
+void StateFileReader::read_block(const Block& block, Bytes& into) const {
+  read(block.offset, block.length, into);
+  if (crc32c(into) != block.crc) {
+    throw_damaged(name_,
+                  "the checksum of the block at byte " + std::to_string(block.offset) + " differs");
+  }
+}
+
+void verify_state(FileSystem& files, const std::string& directory, const StateHandle& handle) {
+  ContentHasher hasher;
+  std::uint64_t length = handle.inline_bytes.size();
+  std::string name = "a state inside the manifest";
+  if (handle.is_inline()) {
+    hasher.add(handle.inline_bytes);
+  } else {
+    name = join_path(directory, handle.file);
+    const std::unique_ptr<ReadableFile> file = files.open(name);
+    length = file->size();
+    Bytes part;
+    for (std::uint64_t at = 0; at < length; at += part.size()) {
+      file->read(at, std::min<std::uint64_t>(kVerifyBytes, length - at), part);
+      hasher.add(part);
+    }
+  }
+  if (length != handle.length) {
+    throw_damaged(
+        name, "it has " + std::to_string(length) + " bytes, not " + std::to_string(handle.length));
+  }
+  if (hasher.hash() != handle.hash) throw_damaged(name, "its content has another hash");
+}
+
+}  // namespace levada
