@@ -62,7 +62,8 @@ Windows count_windows(const Topic& topic, const LateSet& late, const WindowRules
 // Every row of the topic is in a window, in the late table, or cancelled: a sum over whole tables.
 Check check_accounts(const Topic& topic, const Tables& tables);
 
-// The totals table equals count_windows(), to the last digit.
+// The totals table equals the expected windows, by default count_windows(), to the last digit.
+Check check_totals(Windows expected, const Tables& tables);
 Check check_totals(const Topic& topic, const Tables& tables, const WindowRules& rules);
 
 // Each late row is a row of the topic, not cancelled, and may be late.

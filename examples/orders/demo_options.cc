@@ -32,13 +32,22 @@ DemoOptions parse_demo_options(int argc, char** argv) {
   options.job_path =
       std::filesystem::read_symlink("/proc/self/exe").parent_path() / "orders_to_postgres";
   for (int i = 1; i < argc; ++i) {
-    const std::string_view name = argv[i];
-    if (name == "--keep") {
+    const std::string_view argument = argv[i];
+    if (argument == "--keep") {
       options.keep = true;
       continue;
     }
-    if (i + 1 == argc) throw std::invalid_argument(std::string(name) + " wants a value");
-    const std::string_view value = argv[++i];
+    // --name value or --name=value
+    const std::size_t name_end = argument.find('=');
+    const std::string_view name = argument.substr(0, name_end);
+    std::string_view value;
+    if (name_end != std::string_view::npos) {
+      value = argument.substr(name_end + 1);
+    } else if (i + 1 < argc) {
+      value = argv[++i];
+    } else {
+      throw std::invalid_argument(std::string(name) + " wants a value");
+    }
     if (name == "--rows") {
       options.row_count = parse_count(name, value, kRowsMin, kRowsMax);
     } else if (name == "--brokers") {

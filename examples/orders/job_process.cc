@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,10 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   for (std::string& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
+}
+
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 }
 
 std::array<int, 2> make_pipe() {
@@ -143,11 +148,15 @@ void JobProcess::kill() {
 void JobProcess::reap(bool wait) {
   if (!running()) return;
   int status = 0;
+  rusage usage{};
   pid_t result = 0;
   do {
-    result = waitpid(pid_, &status, wait ? 0 : WNOHANG);
+    result = wait4(pid_, &status, wait ? 0 : WNOHANG, &usage);
   } while (result < 0 && errno == EINTR);
-  if (result == pid_) status_ = status;
+  if (result != pid_) return;
+  status_ = status;
+  resource_use_ = {seconds(usage.ru_utime) + seconds(usage.ru_stime),
+                   static_cast<double>(usage.ru_maxrss) / 1024};
 }
 
 std::optional<Progress> JobProcess::next_progress(std::chrono::milliseconds timeout) {

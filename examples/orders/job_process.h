@@ -28,6 +28,12 @@ struct Progress {
   bool operator==(const Progress&) const = default;
 };
 
+// What an ended process has used, with all its threads.
+struct ResourceUse {
+  double cpu_seconds = 0;  // user and system
+  double rss_mb = 0;       // the greatest resident set
+};
+
 std::optional<Progress> parse_progress(std::string_view line, std::int32_t partition_count);
 
 class JobProcess {
@@ -51,6 +57,8 @@ class JobProcess {
   bool was_killed() const;           // by SIGKILL, from here or by itself
   std::string describe_end() const;  // "exit 1: no such topic"
 
+  ResourceUse resource_use() const { return resource_use_; }
+
   const std::string& output() const { return other_output_; }  // lines that are not progress
 
  private:
@@ -67,6 +75,7 @@ class JobProcess {
   std::string other_output_;
   std::string errors_;
   std::optional<int> status_;  // as waitpid() gives it, once ended
+  ResourceUse resource_use_;
 };
 
 }  // namespace orders
