@@ -132,7 +132,10 @@ class Supervisor {
 
  private:
   void take(const Progress& progress) {
-    if (progress != progress_) last_change_ = SteadyClock::now();
+    // Checkpoints go on while nothing is read: they are no progress.
+    if (progress.positions != progress_.positions || progress.watermark != progress_.watermark) {
+      last_change_ = SteadyClock::now();
+    }
     // Asked for after the job has printed: a low mark above that position has run over the job.
     const std::vector<OffsetRange> ranges = offsets_.ask();
     for (std::size_t p = 0; p < ranges.size(); ++p) {

@@ -121,7 +121,7 @@ RunPlan make_plan(const DemoOptions& options, const Kafka& kafka, const WorkFold
 
 RunResult run_and_report(RunPlan plan, Kafka& kafka) {
   kafka.make_topic(plan.topic, plan.generator.partition_count);
-  ProgressLine line(plan.generator.row_count);
+  ProgressLine line;
   plan.on_progress = [&line](const Progress& progress) { line.show(progress); };
   RunResult result = run_orders(plan);
   line.finish();

@@ -27,6 +27,12 @@ std::string time_of_day(std::int64_t time_us) {
   return text;
 }
 
+// 2023-11-14T22:13:20.000Z → 22:13:20
+std::string time_within_day(const std::string& time) {
+  const std::size_t day_end = time.find('T');
+  return day_end == std::string::npos ? time : time.substr(day_end + 1, 8);
+}
+
 }  // namespace
 
 std::string grouped(std::int64_t number) {
@@ -35,15 +41,14 @@ std::string grouped(std::int64_t number) {
   return text;
 }
 
-ProgressLine::ProgressLine(std::int64_t row_count)
-    : row_count_(row_count), terminal_(isatty(STDOUT_FILENO) == 1) {}
+ProgressLine::ProgressLine() : terminal_(isatty(STDOUT_FILENO) == 1) {}
 
 void ProgressLine::show(const Progress& progress) {
-  std::printf(
-      "%s  %s of %s rows · %s rows/s · watermark %s · checkpoint %s · %s late%s",
-      terminal_ ? "\r\033[K" : "", grouped(progress.rows).c_str(), grouped(row_count_).c_str(),
-      grouped(static_cast<std::int64_t>(progress.rows_per_s)).c_str(), progress.watermark.c_str(),
-      progress.checkpoint.c_str(), grouped(progress.late).c_str(), terminal_ ? "" : "\n");
+  std::printf("%s  %s rows · %s/s · watermark %s · checkpoint %s · %s late%s",
+              terminal_ ? "\r\033[K" : "", grouped(progress.rows).c_str(),
+              grouped(static_cast<std::int64_t>(progress.rows_per_s)).c_str(),
+              time_within_day(progress.watermark).c_str(), progress.checkpoint.c_str(),
+              grouped(progress.late).c_str(), terminal_ ? "" : "\n");
   std::fflush(stdout);
   open_ = terminal_;
 }

@@ -12,15 +12,14 @@ namespace orders {
 // 1234567 → 1,234,567
 std::string grouped(std::int64_t number);
 
-// One line that is rewritten on a terminal and repeated elsewhere.
+// One line of less than 80 columns, rewritten on a terminal and repeated elsewhere.
 class ProgressLine {
  public:
-  explicit ProgressLine(std::int64_t row_count);
+  ProgressLine();
   void show(const Progress& progress);
   void finish();  // ends a line that would be rewritten
 
  private:
-  std::int64_t row_count_;
   bool terminal_;
   bool open_ = false;
 };
