@@ -38,10 +38,11 @@ struct Armed {
 struct Plan {
   std::vector<Armed> armed;
   std::array<std::atomic<std::uint64_t>, kFailPoints.size()> passings{};
+  Plan* before = nullptr;  // never freed: a point may be passed while the process ends
 };
 
-// Made once and never freed: a point may be passed while the process ends.
 std::atomic<Plan*> current_plan{nullptr};
+std::atomic<bool> environment_read{false};
 
 [[noreturn]] void throw_bad_spec(std::string_view entry) {
   throw std::invalid_argument("LEVADA_FAIL: '" + std::string(entry) +
@@ -92,10 +93,10 @@ std::unique_ptr<Plan> parse_plan(std::string_view spec) {
 Plan& plan_of_environment() {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  if (Plan* plan = current_plan.load(std::memory_order_acquire)) return *plan;
+  if (environment_read.load(std::memory_order_acquire)) return *current_plan.load();
   const char* spec = std::getenv("LEVADA_FAIL");  // NOLINT(concurrency-mt-unsafe): only read here
   arm_fail_points(spec == nullptr ? "" : spec);
-  return *current_plan.load(std::memory_order_acquire);
+  return *current_plan.load();
 }
 
 void act(const Armed& armed) {
@@ -105,9 +106,7 @@ void act(const Armed& armed) {
       for (;;) ::pause();
     case Action::kThrow:
       throw std::runtime_error("fail point " + std::string(kFailPoints[armed.point].name));
-    case Action::kSleep:
-      std::this_thread::sleep_for(armed.pause);
-      return;
+    case Action::kSleep: std::this_thread::sleep_for(armed.pause); return;
   }
 }
 
@@ -149,8 +148,15 @@ Phase set_phase(Phase phase) {
 
 void arm_fail_points(std::string_view spec) {
   Plan* plan = parse_plan(spec).release();
-  current_plan.store(plan, std::memory_order_release);
+  plan->before = current_plan.load();
+  current_plan.store(plan);
+  environment_read.store(true, std::memory_order_release);
   detail::fail_points_off.store(plan->armed.empty(), std::memory_order_release);
+}
+
+void reset_fail_points() {
+  environment_read.store(false);
+  detail::fail_points_off.store(false);
 }
 
 namespace detail {
@@ -158,8 +164,8 @@ namespace detail {
 std::atomic<bool> fail_points_off{false};
 
 void pass_armed_fail_point(std::size_t index) {
-  Plan* made = current_plan.load(std::memory_order_acquire);
-  Plan& plan = made != nullptr ? *made : plan_of_environment();
+  const bool read = environment_read.load(std::memory_order_acquire);
+  Plan& plan = read ? *current_plan.load() : plan_of_environment();
   if (plan.armed.empty()) return;
   const std::uint64_t passing = 1 + plan.passings[index].fetch_add(1, std::memory_order_relaxed);
   for (const Armed& armed : plan.armed) {

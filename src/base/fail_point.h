@@ -30,18 +30,12 @@ enum class Phase : std::uint8_t { kRun, kRestore, kAlign, kWrite, kManifest, kFl
 /// "run", "restore", "align", "write", "manifest" or "flush".
 constexpr std::string_view to_string(Phase phase) {
   switch (phase) {
-    case Phase::kRun:
-      return "run";
-    case Phase::kRestore:
-      return "restore";
-    case Phase::kAlign:
-      return "align";
-    case Phase::kWrite:
-      return "write";
-    case Phase::kManifest:
-      return "manifest";
-    case Phase::kFlush:
-      return "flush";
+    case Phase::kRun: return "run";
+    case Phase::kRestore: return "restore";
+    case Phase::kAlign: return "align";
+    case Phase::kWrite: return "write";
+    case Phase::kManifest: return "manifest";
+    case Phase::kFlush: return "flush";
   }
   return "?";
 }
@@ -66,6 +60,8 @@ Phase set_phase(Phase phase);
 /// Arms `spec`, of the form of LEVADA_FAIL, in its place, and counts passings from 1 again; for
 /// tests. REQUIRES: no point is being passed. Throws std::invalid_argument when it does not parse.
 void arm_fail_points(std::string_view spec);
+/// Goes back to LEVADA_FAIL, which the next point passed reads anew; for tests.
+void reset_fail_points();
 
 namespace detail {
 

@@ -447,13 +447,13 @@ void SimulatedFileSystem::sync_directory(const std::string& directory) {
 void SimulatedFileSystem::create_directories(const std::string& directory) {
   MutexLock lock(state_->mutex);
   state_->require_running();
-  std::map<std::string, Directory>& directories = state_->directories;
   for (std::size_t at = 0; at != std::string::npos;) {
     at = directory.find('/', at + 1);
     const std::string path = directory.substr(0, at);
-    if (directories.contains(path)) continue;
-    state_->change(FileOperation::kCreateDirectories, "create directory", path,
-                   [&] { directories[path]; });
+    if (state_->directories.contains(path)) continue;
+    state_->change(
+        FileOperation::kCreateDirectories, "create directory", path,
+        [&]() LEVADA_THREAD_ANNOTATION(no_thread_safety_analysis) { state_->directories[path]; });
   }
 }
 
