@@ -106,6 +106,10 @@ class Batch {
   std::size_t allocation_bytes() const noexcept { return allocation_bytes_; }
   static std::size_t allocation_bytes(const BatchType& type, std::size_t capacity);
 
+  /// What the rows held outside themselves when the budget was last charged for them.
+  std::size_t charged_heap_bytes() const noexcept { return charged_heap_bytes_; }
+  void set_charged_heap_bytes(std::size_t bytes) noexcept { charged_heap_bytes_ = bytes; }
+
   /// A copy of rows [first, first + count), with times and hashes, in a batch of the same capacity.
   BatchPtr slice(std::size_t first, std::size_t count) const;
 
@@ -121,6 +125,7 @@ class Batch {
   std::uint32_t capacity_ = 0;
   bool has_hashes_ = false;
   std::size_t allocation_bytes_ = 0;
+  std::size_t charged_heap_bytes_ = 0;
 };
 
 /// What a row must be: default-constructible, movable, and known to Serde.

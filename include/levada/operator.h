@@ -23,12 +23,14 @@
 // Source: the contract follows Velox's Operator and Arroyo's operator trait, made resumable.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "levada/batch.h"
@@ -87,6 +89,8 @@ struct OperatorContext {
   int max_parallelism = 128;
   KeyGroupRange key_groups;
   std::size_t batch_rows = 1024;
+  bool checkpoints = false;  ///< committed() will be called, so effects can wait for it
+  CheckpointId restored_checkpoint = 0;  ///< 0: a fresh start; known before restore() is called
   const Clock* clock = nullptr;
   MemoryBudget* memory = nullptr;
   OperatorCounters* counters = nullptr;
@@ -100,8 +104,9 @@ struct OperatorContext {
 /// Threads: of its task.
 class Output {
  public:
-  /// `type` null: an output that nobody reads or a sink's; next<R>() is then never called.
-  Output(const BatchType* type, std::size_t batch_rows) : type_(type), batch_rows_(batch_rows) {}
+  /// `type` null: a sink's; nothing is ever emitted to it. `tag` names a side output.
+  Output(const BatchType* type, std::size_t batch_rows, std::string tag = {})
+      : type_(type), batch_rows_(batch_rows), tag_(std::move(tag)) {}
   Output(Output&&) = default;
 
   /// True when the operator should stop and be resumed later.
@@ -128,15 +133,25 @@ class Output {
   /// Emits all rows of `batch` at once by exchanging it with the (empty) batch being filled, which the
   /// caller gets instead. False, and nothing done, when rows are already waiting here or types differ.
   bool swap(BatchPtr& batch) {
-    if (!sealed_.empty() || batch->type().row_bytes == 0 || type_ != &batch->type()) return false;
-    if (!current_) current_ = take_spare();
-    if (!current_->empty() || current_->capacity() != batch->capacity()) return false;
+    if (!can_swap(*batch)) return false;
     current_.swap(batch);
     return true;
+  }
+  bool can_swap(const Batch& batch) {
+    if (!sealed_.empty() || type_ != &batch.type()) return false;
+    if (!current_) current_ = take_spare();
+    return current_->empty() && current_->capacity() == batch.capacity();
   }
 
   /// The side output with this index, in the order in which the transformation declared them.
   Output& side(std::size_t index) { return sides_[index]; }
+  /// The side output with this tag; null when nobody reads it.
+  Output* find_side(std::string_view tag) {
+    for (Output& side : sides_) {
+      if (side.tag_ == tag) return &side;
+    }
+    return nullptr;
+  }
 
   // ---- the chain's face
 
@@ -145,6 +160,8 @@ class Output {
   bool empty() const noexcept { return sealed_.empty() && (!current_ || current_->empty()); }
   /// Takes the oldest batch with rows; null when there is none.
   BatchPtr take();
+  /// An empty batch of this output's type, to be recycled here.
+  BatchPtr take_empty() { return take_spare(); }
   /// Gives an empty batch back for reuse.
   void recycle(BatchPtr batch);
 
@@ -154,6 +171,7 @@ class Output {
 
   const BatchType* type_;
   std::size_t batch_rows_;
+  std::string tag_;
   BatchPtr current_;
   std::vector<BatchPtr> sealed_;
   std::vector<BatchPtr> spares_;

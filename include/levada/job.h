@@ -1,0 +1,93 @@
+// Job: the handle of a running job.
+//
+// Threads:  all methods may be called from any thread. request_stop() is async-signal-safe.
+// Lifetime: the destructor cancels and joins, like std::jthread's. The job owns its graph; the
+//           environment that built it may go.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "levada/error.h"
+#include "levada/state_backend.h"
+#include "levada/time.h"
+
+namespace levada {
+
+enum class JobState { kStarting, kRunning, kRestarting, kStopping, kFinished, kFailed, kCancelled };
+std::string_view to_string(JobState state);
+
+/// A node of the graph, summed over its subtasks.
+struct NodeStatus {
+  std::string node;  ///< uid, or name
+  std::uint64_t rows_in = 0;
+  std::uint64_t rows_out = 0;
+  std::uint64_t late_rows = 0;
+  std::uint64_t bad_records = 0;
+  std::uint64_t side_output_unread = 0;
+  /// The least watermark of its subtasks; kMinWatermark before any.
+  Timestamp watermark = kMinWatermark;
+  /// What its subtasks wait for outside the job, such as an unreachable server; empty when nothing.
+  std::vector<std::string> waiting_for;
+};
+
+struct SplitStatus {
+  std::string node;
+  std::string split;
+  std::string position;  ///< the source's own words: for Kafka the offset of the next record
+};
+
+struct CheckpointStatus {
+  CheckpointId id = 0;
+  Duration duration{};
+  std::uint64_t bytes = 0;
+};
+
+/// A snapshot of a job. Counters start anew with each restart.
+struct JobStatus {
+  JobState state = JobState::kStarting;
+  int restarts = 0;
+  std::string last_error;  ///< of the last failure or failed checkpoint; empty when none
+  std::vector<NodeStatus> nodes;
+  std::vector<SplitStatus> splits;
+  std::optional<CheckpointStatus> last_checkpoint;
+  std::uint64_t checkpoints_completed = 0;
+  std::uint64_t checkpoints_failed = 0;
+  std::optional<CheckpointId> restored_from;
+};
+
+namespace detail {
+class JobControl;
+}
+
+class Job {
+ public:
+  explicit Job(std::shared_ptr<detail::JobControl> control);
+  Job(Job&&) noexcept;
+  Job& operator=(Job&&) noexcept;
+  ~Job();
+
+  /// Waits for the end. Returns when all input was processed or a stop is complete.
+  ///
+  /// Errors:  JobError when the job failed, or was cancelled.
+  void wait();
+  /// Waits for the end for at most `timeout`; true when the job has ended. Errors as wait().
+  bool wait_for(Duration timeout);
+  JobStatus status() const;
+  /// The physical plan and the shares of the memory budget, as text.
+  std::string explain() const;
+  /// Ends the job at once; nothing after the last complete checkpoint counts.
+  void cancel() noexcept;
+  /// Asks for a stop: a final checkpoint, then the end; open windows stay in the state. Without
+  /// checkpoints sources end where they are and sinks flush. A signal handler may call it.
+  void request_stop() noexcept;
+
+ private:
+  std::shared_ptr<detail::JobControl> control_;
+};
+
+}  // namespace levada

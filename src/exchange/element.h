@@ -1,0 +1,30 @@
+// Element: what travels through a channel.
+#pragma once
+
+#include <cstdint>
+
+#include "levada/batch.h"
+#include "levada/operator.h"
+#include "levada/state_backend.h"
+
+namespace levada {
+
+/// The in-band mark of a checkpoint.
+struct Barrier {
+  CheckpointId checkpoint = 0;
+  /// Sources emit nothing after it: the job stops when the checkpoint is complete.
+  bool stop = false;
+};
+
+/// A batch with the event time after it, or a control message. A batch's time holds for the rows up to
+/// and including the batch.
+struct Element {
+  enum class Kind : std::uint8_t { kBatch, kTime, kBarrier, kEnd };
+  Kind kind = Kind::kTime;
+  bool has_time = false;  ///< kBatch: `time` follows the rows
+  BatchPtr batch;
+  InputTime time;
+  Barrier barrier;
+};
+
+}  // namespace levada

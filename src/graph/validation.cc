@@ -1,0 +1,178 @@
+#include "graph/validation.h"
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace levada {
+namespace {
+
+constexpr int kParallelismMax = 32768;
+
+// Collects problems; each check is one function.
+class Validation {
+ public:
+  Validation(const LogicalGraph& graph, const EnvironmentOptions& options)
+      : graph_(graph), options_(options), problems_(graph.problems()) {}
+
+  std::vector<GraphProblem> run() {
+    check_options();
+    if (graph_.nodes().empty()) add("the graph has no steps", std::source_location::current());
+    check_readers();
+    check_uids();
+    check_event_time();
+    check_guarantees();
+    check_copies();
+    return std::move(problems_);
+  }
+
+ private:
+  void add(std::string what, std::source_location where) {
+    problems_.push_back({std::move(what), where});
+  }
+
+  std::string name(int id) const { return describe(graph_, id); }
+
+  int parallelism(const Transformation& node) const {
+    return node.parallelism > 0 ? node.parallelism : options_.parallelism;
+  }
+
+  void check_options() {
+    const auto here = std::source_location::current();
+    if (options_.parallelism < 1) add("options: parallelism must be at least 1", here);
+    if (options_.max_parallelism < 1 || options_.max_parallelism > kParallelismMax) {
+      add("options: max_parallelism must be from 1 to 32768", here);
+    }
+    if (options_.batch_rows < 1 || options_.batch_rows > 65536) {
+      add("options: batch_rows must be from 1 to 65536", here);
+    }
+    if (options_.checkpoint.retained < 1) add("options: checkpoint.retained must be at least 1", here);
+    if (options_.checkpoint.interval > Duration{0} && options_.checkpoint.directory.empty()) {
+      add("options: checkpoint.interval is given but checkpoint.directory is not", here);
+    }
+    if (options_.checkpoint.interval == Duration{0} && !options_.checkpoint.directory.empty()) {
+      add("options: checkpoint.directory is given but checkpoint.interval is not", here);
+    }
+    for (const Transformation& node : graph_.nodes()) {
+      if (parallelism(node) > options_.max_parallelism) {
+        add("parallelism " + std::to_string(parallelism(node)) + " of " + node.name +
+                " is above max_parallelism " + std::to_string(options_.max_parallelism),
+            node.where);
+      }
+    }
+  }
+
+  void check_readers() {
+    std::set<int> read;
+    for (const Transformation& node : graph_.nodes()) {
+      for (const InputEdge& edge : node.inputs) read.insert(edge.from.node);
+    }
+    for (std::size_t id = 0; id < graph_.nodes().size(); ++id) {
+      const Transformation& node = graph_.nodes()[id];
+      if (node.kind == NodeKind::kSink || read.contains(static_cast<int>(id))) continue;
+      add("nobody reads the stream of " + name(static_cast<int>(id)) +
+              "; give it a sink, or discard()",
+          node.where);
+    }
+  }
+
+  static bool needs_uid(const Transformation& node) {
+    return node.kind != NodeKind::kOperator || node.stateful;
+  }
+
+  void check_uids() {
+    std::map<std::string, int> seen;
+    for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+      const Transformation& node = graph_.nodes()[i];
+      const int id = static_cast<int>(i);
+      if (node.uid.empty()) {
+        if (options_.checkpoint.enabled() && needs_uid(node)) {
+          add(name(id) + " needs a .uid(...): checkpoints are on and it is a source, a sink or keeps "
+                         "state",
+              node.where);
+        }
+        continue;
+      }
+      const auto [at, fresh] = seen.emplace(node.uid, id);
+      if (!fresh) {
+        add("uid '" + node.uid + "' is given twice: to " + graph_.node(at->second).name + " and to " +
+                node.name,
+            node.where);
+      }
+    }
+  }
+
+  // The sources upstream of a node that have no watermarks.
+  void sources_without_time(int id, std::set<int>& visited, std::vector<int>& found) const {
+    if (!visited.insert(id).second) return;
+    const Transformation& node = graph_.node(id);
+    if (node.kind == NodeKind::kSource && !node.watermarks.given) found.push_back(id);
+    for (const InputEdge& edge : node.inputs) sources_without_time(edge.from.node, visited, found);
+  }
+
+  void check_event_time() {
+    for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+      const Transformation& node = graph_.nodes()[i];
+      if (!node.needs_event_time) continue;
+      std::set<int> visited;
+      std::vector<int> found;
+      sources_without_time(static_cast<int>(i), visited, found);
+      for (const int source : found) {
+        add(name(static_cast<int>(i)) + " works in event time, but the source " + name(source) +
+                " has no watermarks; give from_source an event_time(...)",
+            node.where);
+      }
+    }
+  }
+
+  void check_guarantees() {
+    for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+      const Transformation& node = graph_.nodes()[i];
+      if (!node.sink) continue;
+      const Guarantee* wanted = node.sink->wanted_guarantee();
+      if (wanted == nullptr) {
+        if (!options_.checkpoint.enabled()) {
+          add(name(static_cast<int>(i)) + " needs a .guarantee: checkpoints are off, so say whether "
+                                          "it is kNone or kAtLeastOnce",
+              node.where);
+        }
+      } else if (*wanted > node.sink->best_guarantee()) {
+        add(name(static_cast<int>(i)) + " cannot write exactly once yet; its guarantee is at least "
+                                        "once",
+            node.where);
+      }
+    }
+  }
+
+  // A stream of rows that cannot be copied may have one reader only.
+  void check_copies() {
+    std::map<std::pair<int, std::size_t>, int> readers;
+    for (const Transformation& node : graph_.nodes()) {
+      for (const InputEdge& edge : node.inputs) {
+        const BatchType* type = graph_.node(edge.from.node).outputs[edge.from.output].type;
+        const bool copies = edge.exchange.kind == ExchangeKind::kBroadcast ||
+                            ++readers[{edge.from.node, edge.from.output}] > 1;
+        if (copies && type->copy == nullptr) {
+          add("the rows of " + name(edge.from.node) + " cannot be copied, but " + node.name +
+                  " is a second reader",
+              node.where);
+        }
+      }
+    }
+  }
+
+  const LogicalGraph& graph_;
+  const EnvironmentOptions& options_;
+  std::vector<GraphProblem> problems_;
+};
+
+}  // namespace
+
+void validate(const LogicalGraph& graph, const EnvironmentOptions& options) {
+  std::vector<GraphProblem> problems = Validation(graph, options).run();
+  if (!problems.empty()) throw GraphError(std::move(problems));
+}
+
+}  // namespace levada

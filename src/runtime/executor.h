@@ -1,0 +1,35 @@
+// Executor: steps tasks. Two kinds over the same tasks: threads, or one thread with a virtual clock and
+// a seeded choice of the next step.
+//
+// Threads:  start() and stop() from the job's control.
+#pragma once
+
+#include <exception>
+#include <vector>
+
+#include "runtime/background.h"
+#include "runtime/task.h"
+
+namespace levada {
+
+/// What an executor tells the job's control; called from the threads that step.
+class ExecutorListener {
+ public:
+  virtual ~ExecutorListener() = default;
+  /// step() returned kFinished; the task is not stepped any more.
+  virtual void task_finished(Task& task) = 0;
+  /// step() threw; the task is not stepped any more.
+  virtual void task_failed(Task& task, std::exception_ptr failure) = 0;
+};
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual BackgroundQueue& background() = 0;
+  /// Begins to step `tasks`, given upstream before downstream. They outlive stop().
+  virtual void start(const std::vector<Task*>& tasks, ExecutorListener& listener) = 0;
+  /// Returns when no task is being stepped any more; none will be.
+  virtual void stop() noexcept = 0;
+};
+
+}  // namespace levada

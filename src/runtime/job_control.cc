@@ -1,0 +1,546 @@
+#include "runtime/job_control.h"
+
+#include <ctime>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/fail_point.h"
+#include "base/thread.h"
+#include "plan/plan_printer.h"
+
+namespace levada::detail {
+namespace {
+
+bool keeps_state(const Transformation& node) {
+  return node.kind == NodeKind::kSource || node.stateful;
+}
+
+// What kind of failure an exception is, and its text.
+JobErrorCode code_of(const std::exception_ptr& failure, std::string& what) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const JobError& error) {
+    what = error.what();
+    return error.code();
+  } catch (const ConnectorError& error) {
+    what = error.what();
+    return JobErrorCode::kConnector;
+  } catch (const FormatError& error) {
+    what = error.what();
+    return JobErrorCode::kConnector;
+  } catch (const StateError& error) {
+    what = error.what();
+    return JobErrorCode::kState;
+  } catch (const std::exception& error) {
+    what = error.what();
+    return JobErrorCode::kUserCode;
+  } catch (...) {
+    what = "an exception that is no std::exception";
+    return JobErrorCode::kUserCode;
+  }
+}
+
+std::size_t budget_of(const EnvironmentOptions& options) {
+  return options.memory > 0 ? options.memory : default_memory_bytes();
+}
+
+}  // namespace
+
+JobControl::JobControl(std::string name, std::shared_ptr<const PhysicalPlan> plan,
+                       EnvironmentOptions options, JobHost host)
+    : name_(std::move(name)),
+      plan_(std::move(plan)),
+      options_(std::move(options)),
+      host_(std::move(host)),
+      log_(options_.log),
+      memory_(budget_of(options_)),
+      restart_policy_(options_.restart, options_.checkpoint.enabled()) {
+  sem_init(&wake_, 0, 0);
+}
+
+JobControl::~JobControl() {
+  shut_down();
+  drop_attempt();
+  executor_.reset();
+  sem_destroy(&wake_);
+}
+
+// ---- what tasks and the background report
+
+void JobControl::post(Event event) {
+  event.attempt = current_attempt_.load(std::memory_order_acquire);
+  events_.post(std::move(event));
+  sem_post(&wake_);
+}
+
+void JobControl::task_opened(int task) { post({.kind = Event::Kind::kOpened, .task = task}); }
+void JobControl::task_ended(int task) { post({.kind = Event::Kind::kEnded, .task = task}); }
+
+void JobControl::snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) {
+  post({.kind = Event::Kind::kSnapshot,
+        .task = task,
+        .checkpoint = checkpoint,
+        .snapshot = std::move(result)});
+}
+
+void JobControl::task_finished(Task& task) {
+  post({.kind = Event::Kind::kFinished, .task = task.id()});
+}
+
+void JobControl::task_failed(Task& task, std::exception_ptr failure) {
+  post({.kind = Event::Kind::kFailed,
+        .task = task.id(),
+        .node = task.failed_node(),
+        .subtask = task.subtask(),
+        .failure = std::move(failure)});
+}
+
+// ---- the control thread
+
+void JobControl::start_thread() {
+  thread_ = levada::start_thread(options_.threads.name_prefix + "-job", options_.threads.on_start,
+                                 options_.threads.on_stop, [this] { run_thread(); });
+}
+
+void JobControl::run_thread() {
+  while (!ended()) {
+    if (control_step()) continue;
+    const SteadyTime until = next_time();
+    if (until == kNever) {
+      sem_wait(&wake_);
+      continue;
+    }
+    const auto since = until.time_since_epoch();
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+    timespec deadline{};
+    deadline.tv_sec = static_cast<std::time_t>(seconds.count());
+    deadline.tv_nsec = static_cast<long>((since - seconds).count());
+    sem_clockwait(&wake_, CLOCK_MONOTONIC, &deadline);
+  }
+}
+
+bool JobControl::control_step() {
+  if (ended()) return false;
+  if (cancel_requested_.load(std::memory_order_acquire)) {
+    end(JobState::kCancelled, nullptr);
+    return true;
+  }
+  return step_or_fail();
+}
+
+bool JobControl::step_or_fail() {
+  try {
+    return step_state();
+  } catch (...) {
+    failed({}, -1, std::current_exception());
+    return true;
+  }
+}
+
+bool JobControl::step_state() {
+  switch (state_) {
+    case JobState::kStarting:
+      return attempt_ ? step_running() : start_attempt();
+    case JobState::kRunning:
+    case JobState::kStopping:
+      return step_running();
+    case JobState::kRestarting:
+      if (host_.clock->steady_now() < restart_at_) return false;
+      set_state(JobState::kStarting);
+      return true;
+    case JobState::kFinished:
+    case JobState::kFailed:
+    case JobState::kCancelled:
+      break;
+  }
+  return false;
+}
+
+SteadyTime JobControl::next_time() const {
+  if (state_ == JobState::kRestarting) return restart_at_;
+  if (coordinator_ && ran_once_ && opened_count_ > 0) return coordinator_->next_time();
+  return kNever;
+}
+
+// ---- starting
+
+bool JobControl::start_attempt() {
+  open_directory();
+  if (!executor_) executor_ = host_.make_executor();
+  auto restored = restore();
+  AttemptParts parts{.plan = plan_,
+                     .options = &options_,
+                     .clock = host_.clock,
+                     .log = &log_,
+                     .memory = &memory_,
+                     .background = &executor_->background(),
+                     .listener = this,
+                     .restored = restored,
+                     .splits = discover_splits(restored.get()),
+                     .make_writer = {}};
+  if (directory_) {
+    parts.make_writer = [directory = directory_.get()](CheckpointId id, int chain, int subtask) {
+      return directory->make_writer(id, static_cast<std::uint32_t>(chain),
+                                    static_cast<std::uint32_t>(subtask));
+    };
+    coordinator_ = std::make_unique<CheckpointCoordinator>(*directory_, options_.checkpoint,
+                                                           manifest_template(), *host_.clock, log_);
+  }
+  current_attempt_.store(++attempt_number_, std::memory_order_release);
+  opened_count_ = ended_count_ = finished_count_ = 0;
+  finishing_ = final_begun_ = source_stop_sent_ = false;
+  attempt_ = std::make_unique<Attempt>(std::move(parts));
+  if (on_attempt_) on_attempt_(*attempt_);
+  {
+    MutexLock lock(mutex_);
+    visible_attempt_ = attempt_.get();
+    published_.restored_from =
+        restored ? std::optional<CheckpointId>(restored->manifest().id) : std::nullopt;
+  }
+  executor_->start(attempt_->tasks(), *this);
+  publish();
+  return true;
+}
+
+void JobControl::open_directory() {
+  if (directory_ || !options_.checkpoint.enabled()) return;
+  auto directory = std::make_unique<JobDirectory>(*host_.files, options_.checkpoint.directory, name_,
+                                                  log_);
+  const PhaseScope phase(Phase::kRestore);
+  directory->open();
+  directory_ = std::move(directory);
+}
+
+std::shared_ptr<const RestoredCheckpoint> JobControl::restore() const {
+  if (!directory_) return nullptr;
+  const PhaseScope phase(Phase::kRestore);
+  std::optional<Manifest> manifest = directory_->newest_valid();
+  if (!manifest) return nullptr;
+  check_restorable(*manifest);
+  return std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
+                                                    std::move(*manifest));
+}
+
+void JobControl::check_restorable(const Manifest& manifest) const {
+  if (manifest.max_parallelism != static_cast<std::uint32_t>(options_.max_parallelism)) {
+    throw StateError("checkpoint " + std::to_string(manifest.id) + " of job '" + name_ +
+                     "' was taken with max_parallelism " +
+                     std::to_string(manifest.max_parallelism) + ", which cannot change; options say " +
+                     std::to_string(options_.max_parallelism));
+  }
+  std::set<std::string> known;
+  for (std::size_t i = 0; i < plan_->graph->nodes().size(); ++i) {
+    known.insert(state_id(*plan_->graph, static_cast<int>(i)));
+  }
+  for (const NodeState& node : manifest.nodes) {
+    if (known.contains(node.uid)) continue;
+    throw StateError("checkpoint " + std::to_string(manifest.id) + " of job '" + name_ +
+                     "' has state of '" + node.uid + "' (" + node.name +
+                     "), but the graph has no step with that uid");
+  }
+}
+
+// Restored splits keep their positions; new ones start where the source says.
+std::map<int, std::vector<SplitState>> JobControl::discover_splits(
+    const RestoredCheckpoint* restored) {
+  std::map<int, std::vector<SplitState>> splits;
+  for (std::size_t i = 0; i < plan_->graph->nodes().size(); ++i) {
+    const Transformation& node = plan_->graph->nodes()[i];
+    if (node.kind != NodeKind::kSource) continue;
+    std::map<std::string, SplitState> by_id;
+    std::vector<Split> old;
+    if (restored != nullptr) {
+      const RestoredNodeState state(*restored, state_id(*plan_->graph, static_cast<int>(i)));
+      std::vector<SplitState> states;
+      for (const View& bytes : state.operator_states(SourceOperator::kStateName)) {
+        decode_splits(bytes, states);
+      }
+      for (SplitState& split : states) {
+        old.push_back(split.split);
+        by_id.emplace(split.split.id, std::move(split));
+      }
+    }
+    const std::string name = node.uid.empty() ? node.name : node.uid;
+    const auto log = [&](LogLevel level, std::string_view message) {
+      log_.write(level, name + ": " + std::string(message));
+    };
+    for (Split& split : node.source->discover(old, *host_.clock, log)) {
+      const std::string id = split.id;
+      by_id.emplace(id, SplitState{.split = std::move(split)});
+    }
+    for (auto& [id, split] : by_id) splits[static_cast<int>(i)].push_back(std::move(split));
+    splits.try_emplace(static_cast<int>(i));
+  }
+  return splits;
+}
+
+Manifest JobControl::manifest_template() const {
+  Manifest manifest;
+  manifest.job_name = name_;
+  manifest.max_parallelism = static_cast<std::uint32_t>(options_.max_parallelism);
+  for (const PlanChain& chain : plan_->chains) {
+    std::string text;
+    for (const int id : chain.nodes) {
+      const Transformation& node = plan_->graph->node(id);
+      text += (text.empty() ? "" : " -> ") + node.name;
+      if (!keeps_state(node)) continue;
+      manifest.nodes.push_back({.uid = state_id(*plan_->graph, id),
+                                .name = node.name,
+                                .parallelism = static_cast<std::uint32_t>(chain.parallelism)});
+    }
+    for (int i = 0; i < chain.parallelism; ++i) {
+      manifest.subtasks.push_back(
+          {.chain = text, .subtask = static_cast<std::uint32_t>(i), .state = {}});
+    }
+  }
+  return manifest;
+}
+
+// ---- running
+
+bool JobControl::step_running() {
+  bool progress = take_events();
+  if (!attempt_) return true;  // an event was a failure
+  progress = step_checkpoints() || progress;
+  progress = step_end() || progress;
+  if (progress) publish();
+  return progress;
+}
+
+bool JobControl::take_events() {
+  if (!events_.has_mail()) return false;
+  for (Event& event : events_.take()) {
+    if (event.attempt == attempt_number_ && attempt_) take(event);
+  }
+  return true;
+}
+
+void JobControl::take(Event& event) {
+  switch (event.kind) {
+    case Event::Kind::kOpened:
+      if (++opened_count_ < attempt_->tasks().size()) break;
+      ran_once_ = true;
+      set_state(JobState::kRunning);
+      break;
+    case Event::Kind::kEnded:
+      ++ended_count_;
+      break;
+    case Event::Kind::kFinished:
+      ++finished_count_;
+      break;
+    case Event::Kind::kSnapshot:
+      if (coordinator_->answered(static_cast<std::size_t>(event.task), event.checkpoint,
+                                 std::move(event.snapshot.state), event.snapshot.bytes,
+                                 event.snapshot.error)) {
+        take_outcome();
+      }
+      break;
+    case Event::Kind::kFailed:
+      failed(event.node, event.subtask, std::move(event.failure));
+      break;
+  }
+}
+
+void JobControl::take_outcome() {
+  const CheckpointCoordinator::Outcome outcome = coordinator_->outcome();
+  if (!outcome.committed) {
+    if (outcome.final) final_begun_ = false;
+    tell_all(TaskMail::Kind::kAborted, outcome.checkpoint);
+    return;
+  }
+  tell_all(TaskMail::Kind::kCommitted, outcome.checkpoint);
+  if (!outcome.final) return;
+  finishing_ = true;
+  tell_all(TaskMail::Kind::kFinish, outcome.checkpoint);
+}
+
+bool JobControl::step_checkpoints() {
+  if (!coordinator_ || finishing_ || opened_count_ < attempt_->tasks().size()) return false;
+  if (coordinator_->give_up_if_late()) {
+    take_outcome();
+    return true;
+  }
+  if (coordinator_->exhausted()) {
+    throw JobError(JobErrorCode::kCheckpoint, {}, -1, coordinator_->last_error());
+  }
+  const bool all_read = ended_count_ == attempt_->tasks().size();
+  const bool stop = stop_requested_.load(std::memory_order_acquire);
+  if (!all_read && !stop) {
+    const auto barrier = coordinator_->trigger_if_due();
+    if (barrier) tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = *barrier});
+    return barrier.has_value();
+  }
+  if (state_ == JobState::kRunning) set_state(JobState::kStopping);
+  if (!coordinator_->idle() || final_begun_) return false;
+  final_begun_ = true;
+  tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = coordinator_->trigger_final(stop)});
+  return true;
+}
+
+// Without checkpoints a stop ends the sources, and the end of all input ends the job.
+bool JobControl::step_end() {
+  const std::size_t all = attempt_->tasks().size();
+  if (finished_count_ == all) {
+    end(JobState::kFinished, nullptr);
+    return true;
+  }
+  if (coordinator_ || opened_count_ < all || finishing_) return false;
+  if (ended_count_ == all) {
+    finishing_ = true;
+    tell_all(TaskMail::Kind::kFinish, 0);
+    return true;
+  }
+  if (source_stop_sent_ || !stop_requested_.load(std::memory_order_acquire)) return false;
+  source_stop_sent_ = true;
+  set_state(JobState::kStopping);
+  tell_sources({.kind = TaskMail::Kind::kEndSource, .barrier = {}});
+  return true;
+}
+
+void JobControl::tell_all(TaskMail::Kind kind, CheckpointId checkpoint) {
+  for (Task* task : attempt_->tasks()) {
+    task->post({.kind = kind, .barrier = {.checkpoint = checkpoint}});
+  }
+}
+
+void JobControl::tell_sources(TaskMail mail) {
+  for (Task* task : attempt_->tasks()) {
+    if (plan_->is_source(plan_->chains[static_cast<std::size_t>(task->chain_id())])) task->post(mail);
+  }
+}
+
+// ---- failures and ends
+
+void JobControl::drop_attempt() noexcept {
+  if (executor_) executor_->stop();
+  {
+    MutexLock lock(mutex_);
+    if (visible_attempt_ != nullptr) {
+      published_.nodes.clear();
+      published_.splits.clear();
+      for (const Task* task : visible_attempt_->tasks()) task->add_status(published_);
+    }
+    visible_attempt_ = nullptr;
+  }
+  if (attempt_) {
+    for (Task* task : attempt_->tasks()) task->close();
+  }
+  attempt_.reset();
+}
+
+void JobControl::failed(const std::string& node, int subtask, std::exception_ptr failure) {
+  std::string what;
+  const JobErrorCode code = code_of(failure, what);
+  if (coordinator_ && !coordinator_->idle() && directory_) {
+    coordinator_->give_up("the job failed");
+  }
+  drop_attempt();
+  log_.error((node.empty() ? std::string() : node + ": ") + what);
+  const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint;
+  const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed();
+  {
+    MutexLock lock(mutex_);
+    published_.last_error = what;
+    published_.restarts = restart_policy_.restarts();
+  }
+  if (!delay) {
+    end(JobState::kFailed,
+        std::make_exception_ptr(JobError(code, node, subtask, what, std::move(failure))));
+    return;
+  }
+  restart_at_ = host_.clock->steady_now() + *delay;
+  set_state(JobState::kRestarting);
+}
+
+void JobControl::end(JobState state, std::exception_ptr error) {
+  drop_attempt();
+  executor_.reset();
+  coordinator_.reset();
+  directory_.reset();  // gives the lock back
+  set_state(state);
+  {
+    MutexLock lock(mutex_);
+    error_ = std::move(error);
+    end_published_ = true;
+  }
+  ended_.store(true, std::memory_order_release);
+  end_changed_.notify_all();
+}
+
+void JobControl::set_state(JobState state) {
+  state_ = state;
+  MutexLock lock(mutex_);
+  published_.state = state;
+}
+
+void JobControl::publish() {
+  MutexLock lock(mutex_);
+  if (!coordinator_) return;
+  published_.checkpoints_completed = published_.checkpoints_failed = 0;
+  coordinator_->add_status(published_);
+}
+
+// ---- the handle's side
+
+void JobControl::wait() {
+  {
+    MutexLock lock(mutex_);
+    while (!end_published_) end_changed_.wait(mutex_);
+    if (error_) std::rethrow_exception(error_);
+    if (published_.state != JobState::kCancelled) return;
+  }
+  throw JobError(JobErrorCode::kCancelled, {}, -1, "the job '" + name_ + "' was cancelled");
+}
+
+bool JobControl::wait_for(Duration timeout) {
+  const SteadyTime until = system_clock().steady_now() + timeout;
+  {
+    MutexLock lock(mutex_);
+    while (!end_published_) {
+      if (!end_changed_.wait_until(mutex_, until) && !end_published_) return false;
+    }
+  }
+  wait();
+  return true;
+}
+
+JobStatus JobControl::status() const {
+  MutexLock lock(mutex_);
+  JobStatus status = published_;
+  if (visible_attempt_ == nullptr) return status;
+  status.nodes.clear();
+  status.splits.clear();
+  for (const Task* task : visible_attempt_->tasks()) task->add_status(status);
+  return status;
+}
+
+std::string JobControl::explain() const {
+  std::string text = print_plan(*plan_);
+  text += "memory budget " + std::to_string(memory_.total_bytes()) + " bytes\n";
+  for (const auto& share : memory_.shares()) {
+    text += "  " + std::string(share->name()) + ": limit " + std::to_string(share->limit_bytes()) +
+            ", used " + std::to_string(share->used_bytes()) + ", peak " +
+            std::to_string(share->peak_bytes()) + "\n";
+  }
+  return text;
+}
+
+void JobControl::cancel() noexcept {
+  cancel_requested_.store(true, std::memory_order_release);
+  sem_post(&wake_);
+}
+
+void JobControl::request_stop() noexcept {
+  stop_requested_.store(true, std::memory_order_release);
+  sem_post(&wake_);
+}
+
+void JobControl::shut_down() noexcept {
+  cancel();
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace levada::detail

@@ -1,0 +1,160 @@
+// JobControl: the life of a job: attempts, checkpoints, restarts, stop and cancel. It holds no thread of
+// its own accord: control_step() is called by a control thread, or by the simulation as one of its steps.
+//
+// States:     starting → running → finished
+//                          ├→ (a task failed) restarting → starting
+//                          ├→ stopping (stop requested, or all input read) → finished
+//                          └→ failed | cancelled                     — from any state but the ends
+// Invariants: 1. An attempt's tasks are made and destroyed while the executor steps none.
+//             2. A failure before the first attempt ran ends the job: it is bad input, not bad luck.
+//             3. Nothing that a task or the background reports is acted on in their threads: it becomes
+//                an event.
+// Threads:    control_step() from one; everything the Job handle offers from any.
+#pragma once
+
+#include <semaphore.h>
+
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "checkpoint/coordinator.h"
+#include "checkpoint/job_directory.h"
+#include "levada/job.h"
+#include "levada/options.h"
+#include "plan/physical_plan.h"
+#include "runtime/attempt.h"
+#include "runtime/executor.h"
+#include "runtime/restart_policy.h"
+
+namespace levada {
+
+/// What a job runs on; a simulation hands in its own.
+struct JobHost {
+  const Clock* clock = nullptr;
+  FileSystem* files = nullptr;
+  std::function<std::unique_ptr<Executor>()> make_executor;
+};
+
+namespace detail {
+
+class JobControl final : private TaskListener, private ExecutorListener {
+ public:
+  JobControl(std::string name, std::shared_ptr<const PhysicalPlan> plan, EnvironmentOptions options,
+             JobHost host);
+  ~JobControl() override;
+
+  // ---- whoever drives it
+  /// Does what is to be done. False when there was nothing: call again at next_time() or after an event.
+  bool control_step();
+  SteadyTime next_time() const;
+  bool ended() const noexcept { return ended_.load(std::memory_order_acquire); }
+  /// Starts the control thread.
+  void start_thread();
+  /// Runs before each attempt's first step; for tests of the simulation.
+  void on_attempt(std::function<void(Attempt&)> hook) { on_attempt_ = std::move(hook); }
+  const std::vector<Task*>* tasks() const { return attempt_ ? &attempt_->tasks() : nullptr; }
+
+  // ---- the Job handle
+  void wait();
+  bool wait_for(Duration timeout);
+  JobStatus status() const;
+  std::string explain() const;
+  void cancel() noexcept;
+  void request_stop() noexcept;
+  /// Cancels and joins.
+  void shut_down() noexcept;
+
+ private:
+  struct Event {
+    enum class Kind { kOpened, kEnded, kSnapshot, kFinished, kFailed };
+    Kind kind;
+    int attempt = 0;
+    int task = 0;
+    CheckpointId checkpoint = 0;
+    SnapshotResult snapshot;
+    std::string node;
+    int subtask = -1;
+    std::exception_ptr failure;
+  };
+
+  void task_opened(int task) override;
+  void task_ended(int task) override;
+  void snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) override;
+  void task_finished(Task& task) override;
+  void task_failed(Task& task, std::exception_ptr failure) override;
+  void post(Event event);
+
+  void run_thread();
+  bool step_or_fail();
+  bool step_state();
+  bool start_attempt();
+  void open_directory();
+  std::shared_ptr<const RestoredCheckpoint> restore() const;
+  void check_restorable(const Manifest& manifest) const;
+  std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored);
+  Manifest manifest_template() const;
+  bool step_running();
+  bool take_events();
+  void take(Event& event);
+  bool step_checkpoints();
+  bool step_end();
+  void take_outcome();
+  void tell_all(TaskMail::Kind kind, CheckpointId checkpoint);
+  void tell_sources(TaskMail mail);
+  void drop_attempt() noexcept;
+  void failed(const std::string& node, int subtask, std::exception_ptr failure);
+  void end(JobState state, std::exception_ptr error);
+  void set_state(JobState state);
+  void publish();
+
+  const std::string name_;
+  const std::shared_ptr<const PhysicalPlan> plan_;
+  const EnvironmentOptions options_;
+  const JobHost host_;
+  Log log_;
+  MemoryBudget memory_;
+  std::unique_ptr<JobDirectory> directory_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<CheckpointCoordinator> coordinator_;
+  RestartPolicy restart_policy_;
+  std::function<void(Attempt&)> on_attempt_;
+
+  // Of the control.
+  std::unique_ptr<Attempt> attempt_;
+  int attempt_number_ = 0;
+  std::size_t opened_count_ = 0;
+  std::size_t ended_count_ = 0;
+  std::size_t finished_count_ = 0;
+  bool ran_once_ = false;
+  bool finishing_ = false;
+  bool final_begun_ = false;
+  bool source_stop_sent_ = false;
+  SteadyTime restart_at_ = kNever;
+  JobState state_ = JobState::kStarting;
+
+  Mailbox<Event> events_;
+  std::atomic<int> current_attempt_{0};
+  std::atomic<bool> stop_requested_{false};
+  std::atomic<bool> cancel_requested_{false};
+  std::atomic<bool> ended_{false};
+  mutable sem_t wake_;
+  std::thread thread_;
+
+  mutable Mutex mutex_;
+  mutable CondVar end_changed_;
+  const Attempt* visible_attempt_ LEVADA_GUARDED_BY(mutex_) = nullptr;
+  JobStatus published_ LEVADA_GUARDED_BY(mutex_);
+  bool end_published_ LEVADA_GUARDED_BY(mutex_) = false;
+  std::exception_ptr error_ LEVADA_GUARDED_BY(mutex_);
+};
+
+}  // namespace detail
+}  // namespace levada

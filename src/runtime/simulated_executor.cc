@@ -1,0 +1,67 @@
+#include "runtime/simulated_executor.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "levada/serde.h"
+
+namespace levada {
+
+void SimulatedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& listener) {
+  listener_ = &listener;
+  for (Task* task : tasks) tasks_.push_back({task});
+}
+
+void SimulatedExecutor::note(std::uint64_t value) { trace_ = detail::hash_combine(trace_, value); }
+
+bool SimulatedExecutor::step() {
+  std::vector<std::size_t> ready;
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (!tasks_[i].waits) ready.push_back(i);
+  }
+  const std::size_t choices = ready.size() + (jobs_.empty() ? 0 : 1);
+  if (choices == 0) return false;
+  const std::uint64_t choice = random_.below(choices);
+  note(choice);
+  if (choice < ready.size()) {
+    step_task(ready[choice]);
+    return true;
+  }
+  auto job = std::move(jobs_.front());
+  jobs_.pop_front();
+  job();
+  anything_changed();
+  return true;
+}
+
+void SimulatedExecutor::step_task(std::size_t index) {
+  Task& task = *tasks_[index].task;
+  StepResult result = StepResult::kFinished;
+  try {
+    result = task.step();
+    if (result == StepResult::kFinished) listener_->task_finished(task);
+  } catch (const std::exception&) {
+    listener_->task_failed(task, std::current_exception());
+  }
+  note(static_cast<std::uint64_t>(task.id()) * 16 + static_cast<std::uint64_t>(result));
+  if (result == StepResult::kProgress) {
+    anything_changed();
+  } else if (result == StepResult::kFinished) {
+    tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(index));
+  } else {
+    tasks_[index].waits = true;
+  }
+}
+
+void SimulatedExecutor::anything_changed() {
+  for (Runnable& runnable : tasks_) runnable.waits = false;
+}
+
+SteadyTime SimulatedExecutor::next_time() const {
+  SteadyTime next = kNever;
+  for (const Runnable& runnable : tasks_) next = std::min(next, runnable.task->next_time());
+  return next;
+}
+
+}  // namespace levada

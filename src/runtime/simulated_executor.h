@@ -1,0 +1,54 @@
+// SimulatedExecutor: steps tasks and background jobs one at a time, on the caller's thread, in an order
+// that a seed decides. Every interleaving of the threads it stands for can happen; a seed replays one.
+//
+// Threads:    one.
+// Invariants: 1. What is chosen depends only on the seed and on what the tasks said: never on addresses
+//                or real time.
+//             2. The trace is a hash of every choice and of what came of it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "base/random.h"
+#include "runtime/executor.h"
+
+namespace levada {
+
+class SimulatedExecutor final : public Executor, private BackgroundQueue {
+ public:
+  /// `random` and `trace` outlive the executor and go on over restarts.
+  SimulatedExecutor(Random& random, std::uint64_t& trace) : random_(random), trace_(trace) {}
+
+  BackgroundQueue& background() override { return *this; }
+  void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
+  void stop() noexcept override { tasks_.clear(); }
+
+  /// Steps one task, or runs one background job. False when no task made progress since the last call
+  /// of anything_changed(), and there is no job.
+  bool step();
+  /// Somebody outside did something: every task is worth a step again.
+  void anything_changed();
+  /// The earliest time a waiting task wants to be stepped at.
+  SteadyTime next_time() const;
+
+ private:
+  void submit(std::function<void()> job) override { jobs_.push_back(std::move(job)); }
+  void step_task(std::size_t index);
+  void note(std::uint64_t value);
+
+  struct Runnable {
+    Task* task;
+    bool waits = false;  // made no progress since something changed
+  };
+
+  Random& random_;
+  std::uint64_t& trace_;
+  ExecutorListener* listener_ = nullptr;
+  std::vector<Runnable> tasks_;
+  std::deque<std::function<void()>> jobs_;
+};
+
+}  // namespace levada

@@ -1,0 +1,166 @@
+// Task: one subtask of a chain. step() is its only scheduling interface: it does a little (one batch,
+// one control message, a slice of a snapshot, a few operator calls) and says why it stopped. It never
+// waits for another subtask.
+//
+// States:      created → (first step opens and restores) → running → finished (told to finish).
+// Invariants:  1. Mail is served at the start of every step, also while the chain is suspended.
+//              2. Partly filled batches leave before the task waits, or after they lingered.
+//              3. A source takes a checkpoint's trigger only when its chain is idle; others take the
+//                 barrier from the gate. Barrier, snapshot and what follows happen in one step.
+//              4. After the end of input the task lives on and takes part in checkpoints until it is
+//                 told to finish.
+// Threads:     step() and the destructor: one thread at a time. post(), status(): any thread.
+// Failures:    step() throws what operators throw; the task must then be closed and not be stepped.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "checkpoint/restore.h"
+#include "exchange/input_gate.h"
+#include "levada/job.h"
+#include "operators/source_operator.h"
+#include "runtime/chain.h"
+#include "runtime/mailbox.h"
+#include "runtime/task_snapshot.h"
+
+namespace levada {
+
+/// Why a step stopped.
+enum class StepResult {
+  kProgress,       ///< step again
+  kWaitingInput,   ///< nothing to read
+  kWaitingOutput,  ///< a channel is full
+  kWaitingTimer,   ///< until next_time()
+  kWaitingIo,      ///< an operator or source waits for the outside, or a snapshot for its writer
+  kFinished,
+};
+std::string_view to_string(StepResult result);
+
+/// What a task tells its job. Threads: called from the task's thread and the background queue.
+class TaskListener {
+ public:
+  virtual ~TaskListener() = default;
+  virtual void task_opened(int task) = 0;
+  virtual void task_ended(int task) = 0;
+  virtual void snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) = 0;
+};
+
+/// What a job tells a task.
+struct TaskMail {
+  enum class Kind { kTrigger, kCommitted, kAborted, kEndSource, kFinish };
+  Kind kind = Kind::kFinish;
+  Barrier barrier;  ///< kTrigger; else only its checkpoint
+};
+
+/// Everything a task is made of.
+struct TaskParts {
+  int id = 0;
+  int chain = 0;
+  int subtask = 0;
+  std::string name;  ///< of the chain, for messages
+  bool may_block = false;
+  std::vector<std::unique_ptr<ChainStage>> stages;
+  std::vector<std::unique_ptr<OutputEdge>> edges;
+  std::vector<InputGate::Port> ports;  ///< empty for a source
+  std::size_t inputs = 1;
+  std::unique_ptr<SourceOperator> source;  ///< null: reads the gate
+  std::unique_ptr<Output> source_out;
+  OperatorContext source_context;
+  std::unique_ptr<OperatorCounters> source_counters;
+  std::string source_state_id;
+  Duration linger{};
+  const Clock* clock = nullptr;
+  Log* log = nullptr;
+  MemoryBudget* memory = nullptr;
+  BackgroundQueue* background = nullptr;
+  TaskListener* listener = nullptr;
+  std::shared_ptr<const RestoredCheckpoint> restored;  ///< null: a fresh start
+  /// Makes the writer of this subtask's snapshot.
+  std::function<std::unique_ptr<StateFileWriter>(CheckpointId)> make_writer;
+};
+
+class Task final : public Waker, public ChainListener {
+ public:
+  explicit Task(TaskParts parts);
+  ~Task() override;
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  StepResult step();
+  /// When a waiting task wants to be stepped although nothing woke it.
+  SteadyTime next_time() const noexcept { return next_time_; }
+  void post(TaskMail mail);
+  /// Who steps this task and is woken for it; set before any task is stepped.
+  void set_waker(Waker* waker) noexcept { waker_ = waker; }
+  void wake() noexcept override {
+    if (waker_ != nullptr) waker_->wake();
+  }
+  /// Closes the operators. Called once, after the last step, on any thread.
+  void close() noexcept;
+
+  int id() const noexcept { return parts_.id; }
+  int chain_id() const noexcept { return parts_.chain; }
+  int subtask() const noexcept { return parts_.subtask; }
+  bool may_block() const noexcept { return parts_.may_block; }
+  const std::string& name() const noexcept { return parts_.name; }
+  /// The node to blame for what step() threw.
+  std::string failed_node() const;
+  BarrierAligner* aligner() noexcept { return gate_ ? &gate_->aligner() : nullptr; }
+  /// Adds this subtask's figures to the status of its nodes and splits.
+  void add_status(JobStatus& status) const;
+
+ private:
+  void barrier_passed(const Barrier& barrier) override;
+  void end_passed() override;
+
+  void open();
+  void open_stage(ChainStage& stage);
+  void serve_mail();
+  void take(const TaskMail& mail);
+  StepResult work();
+  std::optional<StepResult> drive();
+  bool do_due();
+  StepResult poll_source();
+  StepResult poll_gate();
+  bool take_source_time();
+  void take_trigger();
+  StepResult wait(StepResult reason);
+  bool scan_snapshot();
+  bool room_came();
+  void linger();
+  void note_status(bool now);
+
+  TaskParts parts_;
+  std::unique_ptr<Chain> chain_;
+  std::unique_ptr<InputGate> gate_;
+  std::unique_ptr<TaskSnapshot> snapshot_;
+  Mailbox<TaskMail> mail_;
+  Waker* waker_ = nullptr;
+  std::shared_ptr<std::atomic<bool>> woken_;
+  SteadyTime next_time_ = kNever;
+  std::optional<Barrier> trigger_;
+  InputTime source_time_;
+  SteadyTime pending_since_ = kNever;
+  bool opened_ = false;
+  bool running_source_ = false;
+  bool source_done_ = false;
+  bool stopped_ = false;
+  bool finish_ = false;
+  bool closed_ = false;
+
+  std::atomic<std::int64_t> watermark_us_;
+  SteadyTime status_at_ = SteadyTime::min();
+  mutable Mutex status_mutex_;
+  std::vector<SplitStatus> splits_ LEVADA_GUARDED_BY(status_mutex_);
+  std::string waiting_for_ LEVADA_GUARDED_BY(status_mutex_);
+};
+
+}  // namespace levada

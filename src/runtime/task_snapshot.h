@@ -1,0 +1,75 @@
+// TaskSnapshot: the snapshot of one subtask on its way to its state file. The task fills it between
+// batches; everything that touches files happens on the background queue, in order.
+//
+// Threads:  of its task, except for the jobs on the background queue, which own what they use.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/state_file.h"
+#include "levada/memory.h"
+#include "levada/state_backend.h"
+#include "runtime/background.h"
+
+namespace levada {
+
+/// How a snapshot ended: a handle, or the reason why there is none.
+struct SnapshotResult {
+  StateHandle state;
+  std::uint64_t bytes = 0;
+  std::string error;  ///< empty: it worked
+};
+
+class TaskSnapshot final {
+ public:
+  using Done = std::function<void(SnapshotResult)>;
+
+  TaskSnapshot(CheckpointId checkpoint, std::unique_ptr<StateFileWriter> writer,
+               BackgroundQueue& background, MemoryShare& memory, Done done);
+  ~TaskSnapshot();
+
+  CheckpointId checkpoint() const noexcept { return checkpoint_; }
+  /// Where the operator with state id `node` writes; valid until the next call.
+  SnapshotContext& context(std::string_view node);
+  enum class Scan {
+    kMore,           ///< a slice was captured, more is left
+    kWaitingWriter,  ///< the background is behind: try again a little later
+    kDone,           ///< everything is handed to the background, which will call `done`
+  };
+  /// Captures a slice of what is left.
+  Scan scan();
+  /// The checkpoint is not wanted any more: `done` is never called.
+  void abort();
+
+ private:
+  struct Writing;
+  class Context;
+  class Blocks;
+
+  void put_operator_state(std::string_view name, std::string_view bytes);
+  void put_table(StateTable& table);
+  void put_block(std::uint32_t table, StateBlock&& block);
+  void submit(std::function<void(StateFileWriter&)> write);
+  void finish();
+
+  CheckpointId checkpoint_;
+  std::shared_ptr<Writing> writing_;
+  BackgroundQueue& background_;
+  MemoryShare& memory_;
+  std::unique_ptr<Context> context_;
+  std::string node_;
+  struct Capturing {
+    StateTable* table;
+    std::unique_ptr<Blocks> blocks;
+    bool done = false;
+  };
+  std::vector<Capturing> tables_;
+  bool finished_ = false;
+};
+
+}  // namespace levada

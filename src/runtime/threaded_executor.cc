@@ -1,0 +1,198 @@
+#include "runtime/threaded_executor.h"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/mutex.h"
+#include "base/thread.h"
+
+namespace levada {
+
+// ---- the worker
+
+class ThreadedExecutor::Worker final : public Waker {
+ public:
+  Worker(const Clock& clock, ExecutorListener& listener) : clock_(clock), listener_(listener) {}
+  ~Worker() override { stop(); }
+
+  /// Downstream tasks are added first.
+  void add(Task* task) {
+    tasks_.push_back(task);
+    task->set_waker(this);
+  }
+
+  void start(const ThreadOptions& options, const std::string& name) {
+    thread_ = start_thread(name, options.on_start, options.on_stop, [this] { run(); });
+  }
+
+  void wake() noexcept override {
+    signals_.fetch_add(1, std::memory_order_seq_cst);
+    if (!parked_.load(std::memory_order_seq_cst)) return;
+    MutexLock lock(mutex_);
+    changed_.notify_one();
+  }
+
+  void ask_to_stop() noexcept {
+    stopping_.store(true, std::memory_order_seq_cst);
+    wake();
+  }
+
+  void stop() noexcept {
+    if (!thread_.joinable()) return;
+    ask_to_stop();
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    while (!stopping_.load(std::memory_order_acquire) && !tasks_.empty()) {
+      const std::uint32_t seen = signals_.load(std::memory_order_seq_cst);
+      SteadyTime next = kNever;
+      if (!round(next)) park(seen, next);
+    }
+  }
+
+  // Steps every task once. True when one of them made progress.
+  bool round(SteadyTime& next) {
+    bool progress = false;
+    for (std::size_t i = 0; i < tasks_.size();) {
+      switch (step(*tasks_[i])) {
+        case StepResult::kFinished:
+          tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
+          continue;
+        case StepResult::kProgress:
+          progress = true;
+          break;
+        default:
+          next = std::min(next, tasks_[i]->next_time());
+      }
+      ++i;
+    }
+    return progress;
+  }
+
+  // The one place where what operators throw is caught.
+  StepResult step(Task& task) {
+    try {
+      const StepResult result = task.step();
+      if (result == StepResult::kFinished) listener_.task_finished(task);
+      return result;
+    } catch (...) {
+      listener_.task_failed(task, std::current_exception());
+      return StepResult::kFinished;
+    }
+  }
+
+  void park(std::uint32_t seen, SteadyTime until) {
+    if (until <= clock_.steady_now()) return;
+    MutexLock lock(mutex_);
+    parked_.store(true, std::memory_order_seq_cst);
+    while (signals_.load(std::memory_order_seq_cst) == seen &&
+           !stopping_.load(std::memory_order_acquire)) {
+      if (!changed_.wait_until(mutex_, until)) break;
+    }
+    parked_.store(false, std::memory_order_seq_cst);
+  }
+
+  const Clock& clock_;
+  ExecutorListener& listener_;
+  std::vector<Task*> tasks_;
+  std::thread thread_;
+  std::atomic<std::uint32_t> signals_{0};
+  std::atomic<bool> parked_{false};
+  std::atomic<bool> stopping_{false};
+  Mutex mutex_;
+  CondVar changed_;
+};
+
+// ---- the thread that writes files
+
+class ThreadedExecutor::Writer final : public BackgroundQueue {
+ public:
+  explicit Writer(const ThreadOptions& options) {
+    thread_ = start_thread(options.name_prefix + "-files", options.on_start, options.on_stop,
+                           [this] { run(); });
+  }
+  ~Writer() override {
+    {
+      MutexLock lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_one();
+    thread_.join();
+  }
+
+  void submit(std::function<void()> job) override {
+    {
+      MutexLock lock(mutex_);
+      jobs_.push_back(std::move(job));
+    }
+    changed_.notify_one();
+  }
+
+ private:
+  // Runs what was submitted to the end: jobs own what others account for.
+  void run() {
+    for (;;) {
+      std::function<void()> job;
+      {
+        MutexLock lock(mutex_);
+        while (jobs_.empty() && !stopping_) changed_.wait(mutex_);
+        if (jobs_.empty()) return;
+        job = std::move(jobs_.front());
+        jobs_.pop_front();
+      }
+      job();
+    }
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::function<void()>> jobs_ LEVADA_GUARDED_BY(mutex_);
+  bool stopping_ LEVADA_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// ---- the executor
+
+ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, const Clock& clock)
+    : options_(std::move(options)),
+      worker_count_(options_.count > 0 ? options_.count : workers),
+      clock_(clock),
+      writer_(std::make_unique<Writer>(options_)) {}
+
+ThreadedExecutor::~ThreadedExecutor() { stop(); }
+
+BackgroundQueue& ThreadedExecutor::background() { return *writer_; }
+
+void ThreadedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& listener) {
+  std::vector<std::unique_ptr<Worker>> own;
+  for (int i = 0; i < worker_count_; ++i) {
+    workers_.push_back(std::make_unique<Worker>(clock_, listener));
+  }
+  for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) {
+    if ((*task)->may_block()) {
+      own.push_back(std::make_unique<Worker>(clock_, listener));
+      own.back()->add(*task);
+    } else {
+      workers_[static_cast<std::size_t>((*task)->subtask() % worker_count_)]->add(*task);
+    }
+  }
+  for (auto& worker : own) workers_.push_back(std::move(worker));
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const bool shared = i < static_cast<std::size_t>(worker_count_);
+    workers_[i]->start(options_, options_.name_prefix + (shared ? "-" : "-io-") + std::to_string(i));
+  }
+}
+
+void ThreadedExecutor::stop() noexcept {
+  for (auto& worker : workers_) worker->ask_to_stop();
+  for (auto& worker : workers_) worker->stop();
+  workers_.clear();
+}
+
+}  // namespace levada

@@ -1,0 +1,39 @@
+// ThreadedExecutor: a fixed set of workers, each stepping its tasks in turn, downstream ones first, and
+// parking when all wait. A task that may block has a thread of its own.
+//
+// Threads:    start(), stop() and the destructor from the job's control.
+// Invariants: 1. A task is stepped by one thread only.
+//             2. A worker parks only when no step of a whole round made progress and nobody woke it
+//                since before that round: so no wake-up is lost.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "levada/clock.h"
+#include "levada/options.h"
+#include "runtime/executor.h"
+
+namespace levada {
+
+class ThreadedExecutor final : public Executor {
+ public:
+  ThreadedExecutor(ThreadOptions options, int workers, const Clock& clock);
+  ~ThreadedExecutor() override;
+
+  BackgroundQueue& background() override;
+  void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
+  void stop() noexcept override;
+
+ private:
+  class Worker;
+  class Writer;
+
+  ThreadOptions options_;
+  int worker_count_;
+  const Clock& clock_;
+  std::unique_ptr<Writer> writer_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace levada

@@ -1,0 +1,187 @@
+#include "levada/testing/simulation.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "base/manual_clock.h"
+#include "base/random.h"
+#include "graph/validation.h"
+#include "plan/planner.h"
+#include "runtime/job_control.h"
+#include "runtime/simulated_executor.h"
+#include "testing/simulated_file_system.h"
+
+namespace levada::testing {
+namespace {
+
+// A step takes some virtual time, so that intervals and timeouts pass in busy phases as well.
+constexpr std::chrono::microseconds kStepTime{10};
+
+class Simulation {
+ public:
+  Simulation(EnvironmentOptions options, const std::function<void(StreamEnvironment&)>& build,
+             const SimulationOptions& simulation)
+      : options_(std::move(options)),
+        build_(build),
+        simulation_(simulation),
+        random_(simulation.seed),
+        clock_(Timestamp{Duration{1'000'000'000}}) {}
+
+  SimulationResult run() {
+    for (int start = 0;; ++start) {
+      start_process(start);
+      const bool crashed = run_process();
+      if (!crashed) break;
+      crash();
+    }
+    note_end();
+    result_.trace = trace_;
+    return result_;
+  }
+
+ private:
+  void start_process(int start) {
+    EnvironmentOptions options = options_;
+    if (!simulation_.parallelism.empty()) {
+      options.parallelism =
+          simulation_.parallelism[static_cast<std::size_t>(start) % simulation_.parallelism.size()];
+    }
+    StreamEnvironment env(options);
+    build_(env);
+    validate(*env.graph(), options);
+    auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
+    JobHost host{.clock = &clock_, .files = &files_, .make_executor = {}};
+    host.make_executor = [this] {
+      auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
+      executor_ = executor.get();
+      return executor;
+    };
+    executor_ = nullptr;
+    job_ = std::make_unique<detail::JobControl>("simulated", std::move(plan), options,
+                                                std::move(host));
+    if (!simulation_.align_barriers) job_->on_attempt(&switch_alignment_off);
+    crash_in_ = crashes_left() ? 1 + random_.below(2 * simulation_.steps_per_crash) : 0;
+    plan_disk_fault();
+  }
+
+  static void switch_alignment_off(Attempt& attempt) {
+    for (Task* task : attempt.tasks()) {
+      if (BarrierAligner* aligner = task->aligner()) aligner->set_alignment(false);
+    }
+  }
+
+  bool crashes_left() const { return result_.crashes < simulation_.crashes; }
+
+  // Runs until the job ends or the process dies. True when it died.
+  bool run_process() {
+    while (!job_->ended()) {
+      if (result_.steps++ >= simulation_.steps_max) {
+        result_.error = "the job did not end within the steps allowed";
+        return false;
+      }
+      if (crash_in_ > 0 && --crash_in_ == 0) return true;
+      clock_.advance(kStepTime);
+      if (!step() && !let_time_pass()) {
+        result_.error = "nothing can make progress any more: " + waiting();
+        return false;
+      }
+    }
+    return false;
+  }
+
+  // One step of the control or of the executor, whichever the seed says; false: neither had any.
+  bool step() {
+    const bool control_first = random_.below(4) == 0;
+    if (control_first && step_control()) return true;
+    if (executor_ != nullptr && executor_->step()) return true;
+    return !control_first && step_control();
+  }
+
+  bool step_control() {
+    const bool progress = job_->control_step();
+    if (job_->ended()) executor_ = nullptr;
+    if (progress && executor_ != nullptr) executor_->anything_changed();
+    return progress;
+  }
+
+  bool let_time_pass() {
+    SteadyTime next = job_->next_time();
+    if (executor_ != nullptr) next = std::min(next, executor_->next_time());
+    if (next == kNever) return false;
+    clock_.advance_to(next);
+    if (executor_ != nullptr) executor_->anything_changed();
+    return true;
+  }
+
+  void crash() {
+    note_process();
+    ++result_.crashes;
+    job_.reset();  // before the disk forgets: its files and its lock are gone with the process
+    executor_ = nullptr;
+    if (random_.chance(0.5)) {
+      files_.kill();
+    } else {
+      files_.crash(random_.next());
+    }
+  }
+
+  // Disk faults end with the last crash: from then on the job must get to its end.
+  void plan_disk_fault() {
+    files_.clear_faults();
+    if (simulation_.operations_per_disk_fault == 0 || !crashes_left()) return;
+    static constexpr FileOperation kKinds[] = {FileOperation::kCreate, FileOperation::kAppend,
+                                               FileOperation::kSync, FileOperation::kRename,
+                                               FileOperation::kSyncDirectory};
+    const FileOperation kind = kKinds[random_.below(std::size(kKinds))];
+    const std::uint64_t nth = 2 + random_.below(simulation_.operations_per_disk_fault);
+    files_.fail(kind, nth, random_.chance(0.5) ? EIO : ENOSPC);
+    ++result_.disk_faults;
+  }
+
+  void note_process() {
+    const JobStatus status = job_->status();
+    result_.checkpoints += status.checkpoints_completed;
+    if (status.restored_from) ++result_.restores;
+  }
+
+  std::string waiting() const {
+    const JobStatus status = job_->status();
+    std::string text{to_string(status.state)};
+    for (const NodeStatus& node : status.nodes) {
+      text += ", " + node.node + " " + std::to_string(node.rows_in) + " in " +
+              std::to_string(node.rows_out) + " out";
+    }
+    return text;
+  }
+
+  void note_end() {
+    note_process();
+    const JobStatus status = job_->status();
+    result_.finished = status.state == JobState::kFinished;
+    if (!result_.finished && result_.error.empty()) result_.error = status.last_error;
+  }
+
+  const EnvironmentOptions options_;
+  const std::function<void(StreamEnvironment&)>& build_;
+  const SimulationOptions simulation_;
+  Random random_;
+  ManualClock clock_;
+  SimulatedFileSystem files_;
+  std::uint64_t trace_ = 0;
+  SimulationResult result_;
+  std::uint64_t crash_in_ = 0;
+  SimulatedExecutor* executor_ = nullptr;
+  std::unique_ptr<detail::JobControl> job_;
+};
+
+}  // namespace
+
+SimulationResult run_simulated(EnvironmentOptions options,
+                               const std::function<void(StreamEnvironment&)>& build,
+                               const SimulationOptions& simulation) {
+  return Simulation(std::move(options), build, simulation).run();
+}
+
+}  // namespace levada::testing
