@@ -1,12 +1,12 @@
 // What a described struct costs over simdjson used by hand, on the order of the main job (57 bytes).
 // Compare the two rows of one run; absolute figures are for orientation.
-#include <benchmark/benchmark.h>
-#include <simdjson.h>
-
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include <benchmark/benchmark.h>
+#include <simdjson.h>
 
 #include "levada/formats.h"
 #include "levada/serde.h"
