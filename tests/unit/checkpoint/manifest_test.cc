@@ -1,0 +1,155 @@
+#include "checkpoint/manifest.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "levada/error.h"
+
+#include "base/crc32c.h"
+
+namespace levada {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+Manifest sample() {
+  Manifest manifest;
+  manifest.job_name = "orders";
+  manifest.id = (std::uint64_t{3} << 32) + 7;
+  manifest.previous = (std::uint64_t{3} << 32) + 6;
+  manifest.incarnation = 3;
+  manifest.max_parallelism = 128;
+  manifest.created = Timestamp{1700000000s};
+  manifest.final = true;
+  manifest.nodes = {{"orders", "kafka: orders", 2}, {"per-user", "tumbling windows", 3}};
+  StateHandle inlined;
+  inlined.inline_bytes = "state";
+  inlined.length = 5;
+  inlined.hash = {1, 2};
+  StateHandle file;
+  file.length = 20'000;
+  file.hash = {0x0123456789abcdef, 0xfedcba9876543210};
+  file.file = state_file_name(file.hash, file.length);
+  manifest.subtasks = {{"orders → per-user", 0, inlined}, {"orders → per-user", 1, file}};
+  return manifest;
+}
+
+std::string error_of(std::string_view bytes) {
+  try {
+    decode_manifest(bytes, "/checkpoints/manifest-7");
+  } catch (const StateError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// Puts a right checksum under bytes that were changed.
+Bytes signed_again(Bytes bytes) {
+  bytes.resize(bytes.size() - 4);
+  put_number(bytes, crc32c(bytes));
+  return bytes;
+}
+
+TEST(Manifest, DecodesToWhatWasEncoded) {
+  EXPECT_EQ(decode_manifest(encode(sample()), "m"), sample());
+  EXPECT_EQ(decode_manifest(encode(Manifest{}), "m"), Manifest{});
+}
+
+TEST(Manifest, NamesAStateFileByItsHashAndLength) {
+  const Manifest manifest = decode_manifest(encode(sample()), "m");
+  EXPECT_EQ(manifest.subtasks[1].state.file, "state-0123456789abcdeffedcba9876543210-20000");
+}
+
+TEST(Manifest, WithAnyFlippedBitIsRefused) {
+  const Bytes good = encode(sample());
+  for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
+    Bytes bad = good;
+    bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_THROW(decode_manifest(bad, "m"), StateError) << bit;
+  }
+}
+
+TEST(Manifest, CutOrContinuedIsRefused) {
+  const Bytes good = encode(sample());
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    EXPECT_THROW(decode_manifest(std::string_view(good).substr(0, size), "m"), StateError) << size;
+  }
+  EXPECT_THROW(decode_manifest(good + "x", "m"), StateError);
+}
+
+TEST(Manifest, ThatIsRefusedIsNamedWithWhatIsWrong) {
+  Bytes bytes = encode(sample());
+  EXPECT_THAT(error_of("nonsense and more of it"),
+              AllOf(HasSubstr("/checkpoints/manifest-7"), HasSubstr("not a manifest")));
+  bytes[20] = static_cast<char>(bytes[20] ^ 1);
+  EXPECT_THAT(error_of(bytes), HasSubstr("checksum"));
+  bytes[7] = 9;
+  EXPECT_THAT(error_of(bytes), HasSubstr("version 9"));
+}
+
+// Whoever can write the file can also make its checksum right: any byte may lie.
+TEST(Manifest, WithARightChecksumButLyingBytesIsNeverOutOfBounds) {
+  const Bytes good = encode(sample());
+  std::size_t decoded = 0;
+  for (std::size_t at = 16; at < good.size() - 4; ++at) {
+    for (const char lie : {'\0', '\x01', '\x7f', '\xff'}) {
+      Bytes bad = good;
+      bad[at] = lie;
+      try {
+        const Manifest manifest = decode_manifest(signed_again(bad), "m");
+        for (const SubtaskState& subtask : manifest.subtasks) {
+          EXPECT_EQ(subtask.state.file.find('/'), std::string::npos);
+        }
+        ++decoded;
+      } catch (const StateError&) {
+      }
+    }
+  }
+  EXPECT_GT(decoded, 0u);
+}
+
+TEST(Manifest, WithACountThatLiesAllocatesNothingForIt) {
+  Manifest manifest = sample();
+  manifest.nodes.clear();
+  manifest.subtasks.clear();
+  Bytes bytes = encode(manifest);
+  // The two counts are the last bytes before the checksum: both become endless.
+  bytes.resize(bytes.size() - 6);
+  put_varint(bytes, UINT64_MAX);
+  const std::uint64_t body = bytes.size() - 16;
+  std::memcpy(bytes.data() + 8, &body, sizeof body);
+  EXPECT_THAT(error_of(signed_again(bytes + "1234")), HasSubstr("end early"));
+}
+
+// The format never changes silently.
+TEST(Manifest, HasTheBytesItAlwaysHad) {
+  Manifest manifest;
+  manifest.job_name = "j";
+  manifest.id = 1;
+  manifest.incarnation = 2;
+  manifest.max_parallelism = 3;
+  manifest.nodes = {{"u", "n", 4}};
+  StateHandle state;
+  state.inline_bytes = "s";
+  state.length = 1;
+  manifest.subtasks = {{"c", 5, state}};
+  Bytes body("\x01j", 2);
+  for (const std::uint64_t number : {1, 0, 2}) put_number(body, number);
+  put_number(body, std::uint32_t{3});
+  put_number(body, std::int64_t{0});
+  body += Bytes(
+      "\0\x01\x01u\x01n\x04\0\0\0\x01\x01"
+      "c\x05\0\0\0\0",
+      18);
+  put_number(body, std::uint64_t{1});
+  body += Bytes(16, '\0') + "s";
+  Bytes expected("LVMANIF\x01", 8);
+  put_number(expected, static_cast<std::uint64_t>(body.size()));
+  expected += body;
+  put_number(expected, crc32c(expected));
+  EXPECT_EQ(encode(manifest), expected);
+}
+
+}  // namespace
+}  // namespace levada

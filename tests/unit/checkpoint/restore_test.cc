@@ -1,0 +1,165 @@
+#include "checkpoint/restore.h"
+
+#include <map>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "levada/error.h"
+
+#include "checkpoint_builder.h"
+#include "testing/simulated_file_system.h"
+
+namespace levada {
+namespace {
+
+using ::testing::AllOf;
+using testing::block_of;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr std::uint32_t kGroups = 16;
+
+// Takes what is restored; the rest of the face is not called here.
+class CollectingTable final : public StateTable {
+ public:
+  explicit CollectingTable(std::string schema = "{a:int64}") : schema_(std::move(schema)) {}
+  std::string_view name() const override { return "windows"; }
+  std::string schema() const override { return schema_; }
+  std::size_t entries() const override { return blocks.size(); }
+  std::size_t memory_bytes() const override { return 0; }
+  void begin_snapshot(BlockSink&) override {}
+  bool scan(std::size_t) override { return true; }
+  void abort_snapshot() override {}
+  void restore(const RestoredBlock& block) override {
+    blocks[{block.key_group, block.name_space}] += std::string(block.bytes.rest());
+  }
+
+  std::map<std::pair<std::uint32_t, std::int64_t>, std::string> blocks;
+
+ private:
+  std::string schema_;
+};
+
+class Restore : public ::testing::Test {
+ protected:
+  Restore() { files_.create_directories("/state"); }
+
+  // The state of a node "window" at the given parallelism: each group twice, in two namespaces.
+  RestoredCheckpoint written_at(std::uint32_t parallelism, std::size_t block_size = 10) {
+    Manifest manifest;
+    manifest.id = 7;
+    manifest.nodes = {{"window", "tumbling", parallelism}};
+    for (std::uint32_t subtask = 0; subtask < parallelism; ++subtask) {
+      StateFileWriter writer(files_, "/state", "tmp-" + std::to_string(subtask),
+                             [](const std::string&) { return true; });
+      writer.put_operator_state("window", "times", "subtask " + std::to_string(subtask));
+      writer.put_operator_state("other", "times", "not this one");
+      const std::uint32_t table = writer.begin_table("window", "windows", "{a:int64}");
+      const std::uint32_t other = writer.begin_table("other", "windows", "{b:int64}");
+      for (std::uint32_t group = 0; group < kGroups; ++group) {
+        if (group * parallelism / kGroups != subtask) continue;
+        writer.put_block(other, block_of(group, "not this one"));
+        for (const std::int64_t name_space : {-1, 1}) {
+          writer.put_block(table,
+                           block_of(group, bytes_of(group, name_space, block_size), name_space));
+        }
+      }
+      manifest.subtasks.push_back({"window", subtask, writer.finish()});
+    }
+    return RestoredCheckpoint(files_, "/state", std::move(manifest));
+  }
+
+  static std::string bytes_of(std::uint32_t group, std::int64_t name_space, std::size_t size) {
+    std::string bytes = std::to_string(group) + "@" + std::to_string(name_space);
+    bytes.resize(std::max(bytes.size(), size), '.');
+    return bytes;
+  }
+
+  testing::SimulatedFileSystem files_;
+};
+
+TEST_F(Restore, GivesEveryGroupToExactlyOneSubtaskAtAnyParallelism) {
+  for (std::uint32_t before = 1; before <= 5; ++before) {
+    const std::size_t size = before == 2 ? 3000 : 10;  // once in files, else inline
+    const RestoredCheckpoint checkpoint = written_at(before, size);
+    const RestoredNodeState state(checkpoint, "window");
+    for (std::uint32_t after = 1; after <= 5; ++after) {
+      std::size_t blocks = 0;
+      for (std::uint32_t subtask = 0; subtask < after; ++subtask) {
+        const std::uint32_t first = (subtask * kGroups + after - 1) / after;
+        const std::uint32_t last = ((subtask + 1) * kGroups + after - 1) / after;
+        CollectingTable table;
+        state.read_table(table, first, last);
+        EXPECT_EQ(table.blocks.size(), 2 * (last - first));
+        for (const auto& [key, bytes] : table.blocks) {
+          EXPECT_EQ(bytes, bytes_of(key.first, key.second, size));
+        }
+        blocks += table.blocks.size();
+      }
+      EXPECT_EQ(blocks, 2 * kGroups) << before << " → " << after;
+    }
+  }
+}
+
+TEST_F(Restore, GivesOperatorStatesInSubtaskOrder) {
+  const RestoredCheckpoint checkpoint = written_at(3);
+  const RestoredNodeState state(checkpoint, "window");
+  std::vector<std::string> states;
+  for (const View& view : state.operator_states("times")) states.emplace_back(view.rest());
+  EXPECT_THAT(states, ElementsAre("subtask 0", "subtask 1", "subtask 2"));
+  EXPECT_THAT(state.operator_states("none"), ::testing::IsEmpty());
+  EXPECT_EQ(state.checkpoint(), 7u);
+}
+
+TEST_F(Restore, KnowsTheNodesOfTheCheckpoint) {
+  const RestoredCheckpoint checkpoint = written_at(3);
+  ASSERT_NE(checkpoint.node("window"), nullptr);
+  EXPECT_EQ(checkpoint.node("window")->parallelism, 3u);
+  EXPECT_EQ(checkpoint.node("windows"), nullptr);
+}
+
+TEST_F(Restore, RefusesAnotherSchemaAndShowsBoth) {
+  const RestoredCheckpoint checkpoint = written_at(2);
+  const RestoredNodeState state(checkpoint, "window");
+  CollectingTable table("{a:string}");
+  try {
+    state.read_table(table, 0, 0);  // even where it would read nothing
+    FAIL();
+  } catch (const StateError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("'windows'"), HasSubstr("'window'"),
+                                    HasSubstr("schema {a:int64}"), HasSubstr("{a:string}")));
+  }
+}
+
+TEST_F(Restore, FindsNothingForANodeThatIsNew) {
+  const RestoredCheckpoint checkpoint = written_at(2);
+  const RestoredNodeState state(checkpoint, "new");
+  CollectingTable table;
+  state.read_table(table, 0, kGroups);
+  EXPECT_THAT(table.blocks, ::testing::IsEmpty());
+}
+
+TEST_F(Restore, SaysWhichFileIsGone) {
+  const RestoredCheckpoint checkpoint = written_at(1, 3000);
+  const std::string path = files_.all_files().at(0);
+  Manifest manifest = checkpoint.manifest();
+  files_.remove(path);
+  try {
+    const RestoredCheckpoint again(files_, "/state", std::move(manifest));
+    FAIL();
+  } catch (const StateError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(path), HasSubstr("No such file")));
+  }
+}
+
+TEST_F(Restore, RefusesABlockThatWasDamagedAfterTheIndexWasRead) {
+  const RestoredCheckpoint checkpoint = written_at(1, 3000);
+  files_.flip_bit(files_.all_files().at(0), 3500, 3);
+  const RestoredNodeState state(checkpoint, "window");
+  CollectingTable table;
+  EXPECT_THROW(state.read_table(table, 0, kGroups), StateError);
+}
+
+}  // namespace
+}  // namespace levada

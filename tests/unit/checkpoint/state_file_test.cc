@@ -1,0 +1,273 @@
+#include "checkpoint/state_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "levada/error.h"
+
+#include "base/crc32c.h"
+#include "checkpoint_builder.h"
+#include "testing/simulated_file_system.h"
+
+namespace levada {
+namespace {
+
+using testing::block_bytes;
+using testing::block_of;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::SimulatedFileSystem;
+
+class StateFile : public ::testing::Test {
+ protected:
+  StateFile() { files_.create_directories("/state"); }
+
+  std::unique_ptr<StateFileWriter> make_writer() {
+    return std::make_unique<StateFileWriter>(files_, "/state", "tmp-1",
+                                             [this](const std::string& name) {
+                                               reserved_.push_back(name);
+                                               return wanted_;
+                                             });
+  }
+
+  // A state of `count` blocks of `size` bytes.
+  StateHandle write(std::uint32_t count, std::size_t size) {
+    const auto writer = make_writer();
+    writer->put_operator_state("source", "offsets", "at 5");
+    writer->put_operator_state("source", "watermark", "");
+    const std::uint32_t windows = writer->begin_table("window", "windows", "{a:int64}");
+    const std::uint32_t timers = writer->begin_table("window", "timers", "int64");
+    for (std::uint32_t i = 0; i < count; ++i) {
+      writer->put_block(i % 2 == 0 ? windows : timers, {-5, i, i + 1, block_bytes(1, i, size)});
+    }
+    return writer->finish();
+  }
+
+  void expect_reads_back(const StateHandle& handle, std::uint32_t count, std::size_t size) {
+    verify_state(files_, "/state", handle);
+    const StateFileReader reader(files_, "/state", handle);
+    ASSERT_EQ(reader.operator_states().size(), 2u);
+    EXPECT_EQ(reader.operator_states()[0].node, "source");
+    EXPECT_EQ(reader.operator_states()[0].name, "offsets");
+    EXPECT_EQ(reader.operator_states()[0].bytes, "at 5");
+    EXPECT_EQ(reader.operator_states()[1].bytes, "");
+    ASSERT_EQ(reader.tables().size(), 2u);
+    EXPECT_EQ(reader.tables()[0].schema, "{a:int64}");
+    EXPECT_EQ(reader.tables()[1].name, "timers");
+    std::array<std::size_t, 2> next{};
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto& table = reader.tables()[i % 2];
+      ASSERT_LT(next[i % 2], table.blocks.size());
+      const StateFileReader::Block& block = table.blocks[next[i % 2]++];
+      EXPECT_EQ(block.name_space, -5);
+      EXPECT_EQ(block.key_group, i);
+      EXPECT_EQ(block.entries, i + 1);
+      Bytes bytes;
+      reader.read_block(block, bytes);
+      EXPECT_EQ(bytes, block_bytes(1, i, size));
+    }
+    EXPECT_EQ(next[0], reader.tables()[0].blocks.size());
+    EXPECT_EQ(next[1], reader.tables()[1].blocks.size());
+  }
+
+  SimulatedFileSystem files_;
+  std::vector<std::string> reserved_;
+  bool wanted_ = true;
+};
+
+TEST_F(StateFile, OfASmallStateStaysInline) {
+  const StateHandle handle = write(5, 100);
+  EXPECT_TRUE(handle.is_inline());
+  EXPECT_EQ(handle.length, handle.inline_bytes.size());
+  EXPECT_THAT(files_.all_files(), IsEmpty());
+  EXPECT_THAT(reserved_, IsEmpty());
+  expect_reads_back(handle, 5, 100);
+}
+
+TEST_F(StateFile, OfALargeStateIsOneFileNamedByItsContent) {
+  const StateHandle handle = write(9, 100'000);
+  EXPECT_FALSE(handle.is_inline());
+  EXPECT_THAT(files_.all_files(), ElementsAre("/state/" + handle.file));
+  EXPECT_THAT(reserved_, ElementsAre(handle.file));
+  EXPECT_EQ(handle.file, state_file_name(handle.hash, handle.length));
+  EXPECT_TRUE(handle.file.starts_with("state-"));
+  EXPECT_TRUE(handle.file.ends_with("-" + std::to_string(handle.length)));
+  expect_reads_back(handle, 9, 100'000);
+  EXPECT_EQ(write(9, 100'000), handle) << "the same content has the same name";
+}
+
+TEST_F(StateFile, GoesFromInlineToFileAtTheLimitAndNotBefore) {
+  std::size_t largest_inline = 0;
+  std::size_t smallest_file = SIZE_MAX;
+  for (std::size_t size = StateFileWriter::kInlineBytesMax - 300;
+       size < StateFileWriter::kInlineBytesMax + 50; ++size) {
+    const StateHandle handle = write(1, size);
+    expect_reads_back(handle, 1, size);
+    if (handle.is_inline()) {
+      largest_inline = std::max<std::size_t>(largest_inline, handle.length);
+    } else {
+      smallest_file = std::min<std::size_t>(smallest_file, handle.length);
+    }
+  }
+  EXPECT_EQ(largest_inline, StateFileWriter::kInlineBytesMax);
+  EXPECT_EQ(smallest_file, StateFileWriter::kInlineBytesMax + 1);
+}
+
+TEST_F(StateFile, WithoutAnythingInItReadsBack) {
+  const StateHandle handle = make_writer()->finish();
+  const StateFileReader reader(files_, "/state", handle);
+  EXPECT_THAT(reader.operator_states(), IsEmpty());
+  EXPECT_THAT(reader.tables(), IsEmpty());
+}
+
+TEST_F(StateFile, SurvivesAPowerLossOnceItIsNamedAndItsDirectorySynced) {
+  const StateHandle handle = write(9, 10'000);
+  files_.sync_directory("/state");
+  files_.crash(1);
+  expect_reads_back(handle, 9, 10'000);
+}
+
+TEST_F(StateFile, OfACheckpointThatWasGivenUpIsNotNamed) {
+  wanted_ = false;
+  EXPECT_THROW(write(9, 10'000), StateError);
+  EXPECT_THAT(files_.all_files(), IsEmpty());
+}
+
+TEST_F(StateFile, ThatIsNotFinishedLeavesNothing) {
+  {
+    const auto writer = make_writer();
+    writer->put_block(writer->begin_table("n", "t", "s"), block_of(0, std::string(100'000, 'x')));
+    EXPECT_THAT(files_.all_files(), ElementsAre("/state/tmp-1"));
+  }
+  EXPECT_THAT(files_.all_files(), IsEmpty());
+}
+
+TEST_F(StateFile, ThatCannotBeWrittenLeavesNothingAndSaysWhy) {
+  for (const auto& [operation, nth] :
+       std::vector<std::pair<testing::FileOperation, int>>{{testing::FileOperation::kCreate, 1},
+                                                           {testing::FileOperation::kAppend, 1},
+                                                           {testing::FileOperation::kAppend, 2},
+                                                           {testing::FileOperation::kSync, 1},
+                                                           {testing::FileOperation::kRename, 1}}) {
+    files_.fail(operation, static_cast<std::uint64_t>(nth), ENOSPC);
+    try {
+      write(9, 100'000);
+      FAIL() << "nothing failed";
+    } catch (const StateError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("No space left on device"));
+      EXPECT_THAT(error.what(), HasSubstr("/state/"));
+    }
+    EXPECT_THAT(files_.all_files(), IsEmpty());
+  }
+  expect_reads_back(write(9, 100'000), 9, 100'000);
+}
+
+TEST_F(StateFile, WithAnyFlippedBitIsNeverReadWrong) {
+  const StateHandle good = write(3, 40);
+  ASSERT_TRUE(good.is_inline());
+  for (std::size_t bit = 0; bit < good.inline_bytes.size() * 8; ++bit) {
+    StateHandle bad = good;
+    bad.inline_bytes[bit / 8] = static_cast<char>(bad.inline_bytes[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_THROW(verify_state(files_, "/state", bad), StateError) << bit;
+    const auto read_all = [&] {
+      const StateFileReader reader(files_, "/state", bad);
+      for (const auto& table : reader.tables()) {
+        for (const auto& block : table.blocks) {
+          Bytes bytes;
+          reader.read_block(block, bytes);
+        }
+      }
+    };
+    EXPECT_THROW(read_all(), StateError) << bit;
+  }
+}
+
+TEST_F(StateFile, WithAnyByteOfTheFileDamagedIsRefused) {
+  const StateHandle handle = write(3, 6000);
+  const std::string path = "/state/" + handle.file;
+  for (std::uint64_t at = 0; at < handle.length;
+       at += at < 100 || at + 400 > handle.length ? 1 : 37) {
+    files_.flip_bit(path, at, at % 8);
+    EXPECT_THROW(verify_state(files_, "/state", handle), StateError) << at;
+    files_.flip_bit(path, at, at % 8);
+  }
+  verify_state(files_, "/state", handle);
+}
+
+TEST_F(StateFile, ThatWasCutIsRefusedAtEveryLength) {
+  const StateHandle good = write(3, 40);
+  for (std::size_t size = 0; size < good.length; ++size) {
+    StateHandle bad = good;
+    bad.inline_bytes.resize(size);
+    EXPECT_THROW(StateFileReader(files_, "/state", bad), StateError) << size;
+    bad.length = size;  // even when the manifest says so
+    EXPECT_THROW(StateFileReader(files_, "/state", bad), StateError) << size;
+  }
+}
+
+// An index with a right checksum that lies: sizes are checked before anything is allocated.
+TEST_F(StateFile, WithAnIndexThatLiesIsRefused) {
+  const auto handle_of = [](const Bytes& index) {
+    StateHandle handle;
+    handle.inline_bytes = Bytes("LVSTATE\x01", 8) + index;
+    put_number(handle.inline_bytes, static_cast<std::uint64_t>(index.size()));
+    put_number(handle.inline_bytes, crc32c(index));
+    handle.inline_bytes += Bytes("LVSTATE\x01", 8);
+    handle.length = handle.inline_bytes.size();
+    return handle;
+  };
+  Bytes empty("\0\0\0", 3);
+  EXPECT_NO_THROW(StateFileReader(files_, "/state", handle_of(empty)));
+  Bytes many;
+  put_varint(many, UINT64_MAX);
+  EXPECT_THROW(StateFileReader(files_, "/state", handle_of(many)), StateError);
+  Bytes no_table("\0\0\x01", 3);
+  no_table += Bytes(20, '\0');
+  EXPECT_THROW(StateFileReader(files_, "/state", handle_of(no_table)), StateError);
+  EXPECT_THROW(StateFileReader(files_, "/state", handle_of(empty + "x")), StateError);
+  Bytes long_block("\0\x01\0\0\0\x01\0", 7);
+  long_block += Bytes(10, '\0');
+  put_varint(long_block, UINT64_MAX);
+  put_number(long_block, std::uint32_t{0});
+  EXPECT_THROW(StateFileReader(files_, "/state", handle_of(long_block)), StateError);
+}
+
+TEST_F(StateFile, SaysWhenItsVersionIsFromTheFuture) {
+  StateHandle handle = write(1, 40);
+  handle.inline_bytes[7] = 9;
+  try {
+    const StateFileReader reader(files_, "/state", handle);
+    FAIL();
+  } catch (const StateError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("format version 9 is unknown"));
+  }
+}
+
+// The format never changes silently.
+TEST_F(StateFile, HasTheBytesItAlwaysHad) {
+  const auto writer = make_writer();
+  writer->put_operator_state("n", "o", "x");
+  writer->put_block(writer->begin_table("n", "t", "s"), {2, 3, 1, "bytes"});
+  const StateHandle handle = writer->finish();
+  Bytes index(
+      "\x01\x01n\x01o\x01x"
+      "\x01\x01n\x01t\x01s"
+      "\x01\0",
+      16);
+  put_number(index, std::int64_t{2});
+  index += Bytes("\x03\x01\x05", 3);
+  put_number(index, crc32c("bytes"));
+  Bytes expected(
+      "LVSTATE\x01"
+      "bytes",
+      13);
+  expected += index;
+  put_number(expected, static_cast<std::uint64_t>(index.size()));
+  put_number(expected, crc32c(index));
+  expected += Bytes("LVSTATE\x01", 8);
+  EXPECT_EQ(handle.inline_bytes, expected);
+}
+
+}  // namespace
+}  // namespace levada
