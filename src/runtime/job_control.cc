@@ -76,26 +76,23 @@ void JobControl::post(Event event) {
   sem_post(&wake_);
 }
 
-void JobControl::task_opened(int task) { post({.kind = Event::Kind::kOpened, .task = task}); }
-void JobControl::task_ended(int task) { post({.kind = Event::Kind::kEnded, .task = task}); }
+void JobControl::task_opened(int task) { post(Event(Event::Kind::kOpened, task)); }
+void JobControl::task_ended(int task) { post(Event(Event::Kind::kEnded, task)); }
+void JobControl::task_finished(Task& task) { post(Event(Event::Kind::kFinished, task.id())); }
 
 void JobControl::snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) {
-  post({.kind = Event::Kind::kSnapshot,
-        .task = task,
-        .checkpoint = checkpoint,
-        .snapshot = std::move(result)});
-}
-
-void JobControl::task_finished(Task& task) {
-  post({.kind = Event::Kind::kFinished, .task = task.id()});
+  Event event(Event::Kind::kSnapshot, task);
+  event.checkpoint = checkpoint;
+  event.snapshot = std::move(result);
+  post(std::move(event));
 }
 
 void JobControl::task_failed(Task& task, std::exception_ptr failure) {
-  post({.kind = Event::Kind::kFailed,
-        .task = task.id(),
-        .node = task.failed_node(),
-        .subtask = task.subtask(),
-        .failure = std::move(failure)});
+  Event event(Event::Kind::kFailed, task.id());
+  event.node = task.failed_node();
+  event.subtask = task.subtask();
+  event.failure = std::move(failure);
+  post(std::move(event));
 }
 
 // ---- the control thread

@@ -75,9 +75,10 @@ class JobControl final : private TaskListener, private ExecutorListener {
  private:
   struct Event {
     enum class Kind { kOpened, kEnded, kSnapshot, kFinished, kFailed };
+    Event(Kind kind_in, int task_in) : kind(kind_in), task(task_in) {}
     Kind kind;
     int attempt = 0;
-    int task = 0;
+    int task;
     CheckpointId checkpoint = 0;
     SnapshotResult snapshot;
     std::string node;

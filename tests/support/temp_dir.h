@@ -1,19 +1,20 @@
-// TempDir: a directory of its own for one test, removed at the end.
+// A directory of a test's own, removed with everything in it.
 #pragma once
+
+#include <stdlib.h>
 
 #include <filesystem>
 #include <stdexcept>
 #include <string>
-#include <string_view>
-
-#include <stdlib.h>
 
 namespace levada::testing {
 
 class TempDir {
  public:
-  TempDir() : path_((std::filesystem::temp_directory_path() / "levada-XXXXXX").string()) {
-    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot create " + path_);
+  TempDir() {
+    std::string path = (std::filesystem::temp_directory_path() / "levada-test-XXXXXX").string();
+    if (mkdtemp(path.data()) == nullptr) throw std::runtime_error("cannot create " + path);
+    path_ = path;
   }
   ~TempDir() {
     std::error_code ignored;
@@ -22,8 +23,7 @@ class TempDir {
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
 
-  const std::string& path() const noexcept { return path_; }
-  std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
+  const std::string& path() const { return path_; }
 
  private:
   std::string path_;

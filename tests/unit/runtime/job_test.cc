@@ -1,0 +1,327 @@
+// Whole jobs on real threads: ends, failures, restarts, stops, the lock.
+#include "levada/job.h"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <numeric>
+#include <set>
+#include <thread>
+
+#include "levada/levada.h"
+#include "support/temp_dir.h"
+
+namespace levada {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using levada::testing::TempDir;
+
+std::int64_t same(std::uint64_t i) { return static_cast<std::int64_t>(i); }
+
+EnvironmentOptions with_checkpoints(const TempDir& dir, int parallelism = 1) {
+  return {.parallelism = parallelism, .checkpoint = {.interval = 10ms, .directory = dir.path()}};
+}
+
+template <class T>
+std::vector<T> sorted(std::vector<T> rows) {
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+std::vector<std::int64_t> numbers(std::int64_t count) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(count));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+template <class F>
+JobError job_error_of(F run) {
+  try {
+    run();
+  } catch (const JobError& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no JobError was thrown";
+  return JobError(JobErrorCode::kUserCode, "", -1, "");
+}
+
+TEST(Job, ProcessesEveryRowOnceAtAnyParallelism) {
+  for (const int parallelism : {1, 2, 3}) {
+    StreamEnvironment env({.parallelism = parallelism});
+    auto rows = env.generate<std::int64_t>(same, {.rows = 10'000, .splits = 4})
+                    .rebalance()
+                    .filter([](std::int64_t x) { return x % 2 == 0; })
+                    .flat_map<std::int64_t>([](std::int64_t x, auto& out) {
+                      out.emit(x);
+                      out.emit(x + 1);
+                    })
+                    .collect();
+    env.execute("numbers");
+    EXPECT_EQ(sorted(rows.rows()), numbers(10'000));
+  }
+}
+
+TEST(Job, UnionHasTheRowsOfAllStreams) {
+  StreamEnvironment env;
+  auto low = env.from_values<std::int64_t>({0, 1, 2});
+  auto high = env.from_values<std::int64_t>({3, 4});
+  auto rows = low.union_with(high, env.from_values<std::int64_t>({5})).collect();
+  env.execute("union");
+  EXPECT_EQ(sorted(rows.rows()), numbers(6));
+}
+
+TEST(Job, AnEmptySourceEndsTheJob) {
+  StreamEnvironment env;
+  auto rows = env.from_values<std::int64_t>({}).collect();
+  env.execute("empty");
+  EXPECT_TRUE(rows.rows().empty());
+}
+
+TEST(Job, TwoReadersOfAStreamBothSeeEveryRow) {
+  StreamEnvironment env;
+  auto all = env.generate<std::int64_t>(same, {.rows = 5'000});
+  auto left = all.collect();
+  auto right = all.map([](std::int64_t x) { return x; }).collect();
+  env.execute("fan-out");
+  EXPECT_EQ(sorted(left.rows()), numbers(5'000));
+  EXPECT_EQ(sorted(right.rows()), numbers(5'000));
+}
+
+TEST(Job, RowsEmittedToASideOutputReachItsReadersAndUnreadOnesAreCounted) {
+  static constexpr OutputTag<std::int64_t> kOdd{"odd"};
+  static constexpr OutputTag<std::int64_t> kUnread{"unread"};
+  StreamEnvironment env;
+  auto even = env.generate<std::int64_t>(same, {.rows = 100})
+                  .flat_map<std::int64_t>([](std::int64_t x, auto& out) {
+                    if (x % 2 == 0) return out.emit(x);
+                    out.emit(kOdd, x);
+                    out.emit(kUnread, x);
+                  })
+                  .name("split");
+  auto odd = even.side_output(kOdd).collect();
+  auto rows = even.collect();
+  Job job = env.execute_async("sides");
+  job.wait();
+  EXPECT_EQ(rows.rows().size(), 50u);
+  EXPECT_EQ(odd.rows().size(), 50u);
+  for (const NodeStatus& node : job.status().nodes) {
+    if (node.node != "split") continue;
+    EXPECT_EQ(node.side_output_unread, 50u);
+  }
+}
+
+TEST(Job, ALambdaThatThrowsFailsTheJobWithTheNodesUid) {
+  StreamEnvironment env;
+  env.generate<std::int64_t>(same, {.rows = 100})
+      .map([](std::int64_t x) {
+        if (x == 42) throw std::runtime_error("no forty-two here");
+        return x;
+      })
+      .uid("picky")
+      .discard();
+  const JobError error = job_error_of([&] { env.execute("fails"); });
+  EXPECT_EQ(error.code(), JobErrorCode::kUserCode);
+  EXPECT_EQ(error.node(), "picky");
+  EXPECT_EQ(error.subtask(), 0);
+  EXPECT_THAT(error.what(), HasSubstr("no forty-two here"));
+  ASSERT_TRUE(error.cause());
+  EXPECT_THROW(std::rethrow_exception(error.cause()), std::runtime_error);
+}
+
+TEST(Job, RestartsFromTheCheckpointAndLosesAndDoublesNothing) {
+  TempDir dir;
+  std::atomic<int> failures{0};
+  EnvironmentOptions options = with_checkpoints(dir, 2);
+  options.restart = fixed_delay({.attempts = 3, .delay = 1ms});
+  StreamEnvironment env(options);
+  auto rows = env.generate<std::int64_t>(same, {.rows = 2'000, .rate = 10'000, .splits = 2})
+                  .uid("numbers")
+                  .rebalance()
+                  .map([&failures](std::int64_t x) {
+                    if (x % 600 == 599 && failures.fetch_add(1) < 3) throw std::runtime_error("again");
+                    return x;
+                  })
+                  .collect("rows");
+  Job job = env.execute_async("restarts");
+  job.wait();
+  EXPECT_EQ(job.status().restarts, 3);
+  EXPECT_EQ(sorted(rows.rows()), numbers(2'000));
+}
+
+TEST(Job, GivesUpAfterTheAllowedRestarts) {
+  TempDir dir;
+  EnvironmentOptions options = with_checkpoints(dir);
+  options.restart = fixed_delay({.attempts = 2, .delay = 1ms});
+  std::atomic<int> calls{0};
+  StreamEnvironment env(options);
+  env.from_values<std::int64_t>({1}).uid("in").map([&calls](std::int64_t) -> std::int64_t {
+       ++calls;
+       throw std::runtime_error("never");
+     }).discard().uid("out");
+  EXPECT_THAT(job_error_of([&] { env.execute("gives-up"); }).what(), HasSubstr("never"));
+  EXPECT_EQ(calls.load(), 3);
+}
+
+TEST(Job, DoesNotRestartWithoutCheckpoints) {
+  std::atomic<int> calls{0};
+  StreamEnvironment env;
+  env.from_values<std::int64_t>({1}).for_each([&calls](std::int64_t) {
+    ++calls;
+    throw 7;
+  });
+  EXPECT_EQ(job_error_of([&] { env.execute("once"); }).code(), JobErrorCode::kUserCode);
+  EXPECT_EQ(calls.load(), 1);
+}
+
+TEST(Job, ExecuteResumesWhereAStopLeftOffAtAnotherParallelism) {
+  TempDir dir;
+  Collected<std::int64_t> collected;
+  std::uint64_t rows_before_stop = 0;
+  for (const int parallelism : {2, 3}) {
+    StreamEnvironment env(with_checkpoints(dir, parallelism));
+    env.generate<std::int64_t>(same, {.rows = 3'000, .rate = 10'000, .splits = 3})
+        .uid("numbers")
+        .rebalance()
+        .map([](std::int64_t x) { return x; })
+        .collect_into(collected)
+        .uid("rows");
+    Job job = env.execute_async("resumes");
+    if (parallelism == 2) {
+      std::this_thread::sleep_for(100ms);
+      job.request_stop();
+    }
+    job.wait();
+    EXPECT_EQ(job.status().state, JobState::kFinished);
+    if (parallelism == 2) rows_before_stop = collected.rows().size();
+    EXPECT_EQ(job.status().restored_from.has_value(), parallelism == 3);
+  }
+  EXPECT_GT(rows_before_stop, 0u);
+  EXPECT_LT(rows_before_stop, 3'000u);
+  EXPECT_EQ(sorted(collected.rows()), numbers(3'000));
+}
+
+TEST(Job, AStopWithoutCheckpointsEndsTheSourcesWhereTheyAre) {
+  StreamEnvironment env({.parallelism = 2});
+  auto rows = env.generate<std::int64_t>(same, {.rate = 10'000, .splits = 2}).rebalance().collect();
+  Job job = env.execute_async("endless");
+  std::this_thread::sleep_for(50ms);
+  job.request_stop();
+  job.wait();
+  const std::vector<std::int64_t> got = sorted(rows.rows());
+  EXPECT_GT(got.size(), 0u);
+  EXPECT_EQ(std::set<std::int64_t>(got.begin(), got.end()).size(), got.size());
+}
+
+TEST(Job, CancelEndsAnEndlessJobAtOnceAndWaitSaysSo) {
+  StreamEnvironment env;
+  env.generate<std::int64_t>(same).discard();
+  Job job = env.execute_async("endless");
+  EXPECT_FALSE(job.wait_for(20ms));
+  job.cancel();
+  EXPECT_EQ(job_error_of([&] { job.wait(); }).code(), JobErrorCode::kCancelled);
+  EXPECT_EQ(job.status().state, JobState::kCancelled);
+}
+
+TEST(Job, TheDestructorCancelsAndJoins) {
+  std::atomic<bool> running{false};
+  {
+    StreamEnvironment env;
+    env.generate<std::int64_t>(same).for_each([&running](std::int64_t) { running = true; });
+    const Job job = env.execute_async("endless");
+    while (!running) std::this_thread::yield();
+  }
+  running = false;
+  std::this_thread::sleep_for(5ms);
+  EXPECT_FALSE(running) << "something still runs";
+}
+
+TEST(Job, ASecondInstanceOnTheSameDirectoryIsRefused) {
+  TempDir dir;
+  StreamEnvironment env(with_checkpoints(dir));
+  env.generate<std::int64_t>(same).uid("in").discard().uid("out");
+  Job first = env.execute_async("only-once");
+  while (first.status().state != JobState::kRunning) std::this_thread::sleep_for(1ms);
+  const JobError error = job_error_of([&] { env.execute("only-once"); });
+  EXPECT_EQ(error.code(), JobErrorCode::kAlreadyRunning);
+  EXPECT_THAT(error.what(), HasSubstr(dir.path()));
+  EXPECT_EQ(first.status().state, JobState::kRunning);
+}
+
+TEST(Job, StateOfAStepThatIsGoneIsRefused) {
+  TempDir dir;
+  for (const char* uid : {"before", "after"}) {
+    StreamEnvironment env(with_checkpoints(dir));
+    env.from_values<std::int64_t>({1, 2}).uid(uid).discard().uid("out");
+    if (std::string_view(uid) == "before") {
+      env.execute("renamed");
+    } else {
+      EXPECT_THAT(job_error_of([&] { env.execute("renamed"); }).what(), HasSubstr("'before'"));
+    }
+  }
+}
+
+TEST(Job, AnotherMaxParallelismThanTheCheckpointsIsRefused) {
+  TempDir dir;
+  for (const int groups : {128, 64}) {
+    EnvironmentOptions options = with_checkpoints(dir);
+    options.max_parallelism = groups;
+    StreamEnvironment env(options);
+    env.from_values<std::int64_t>({1, 2}).uid("in").discard().uid("out");
+    if (groups == 128) {
+      env.execute("groups");
+    } else {
+      EXPECT_THAT(job_error_of([&] { env.execute("groups"); }).what(),
+                  AllOf(HasSubstr("128"), HasSubstr("64")));
+    }
+  }
+}
+
+TEST(Job, AnUnwritableCheckpointDirectoryFailsAtTheStart) {
+  StreamEnvironment env({.checkpoint = {.interval = 1s, .directory = "/proc/levada"}});
+  env.from_values<std::int64_t>({1}).uid("in").discard().uid("out");
+  const JobError error = job_error_of([&] { env.execute("nowhere"); });
+  EXPECT_EQ(error.code(), JobErrorCode::kState);
+  EXPECT_THAT(error.what(), HasSubstr("/proc/levada"));
+}
+
+TEST(Job, ThreadHooksRunOnEveryThreadOfTheJob) {
+  std::atomic<int> started{0}, stopped{0};
+  EnvironmentOptions options{.parallelism = 2};
+  options.threads = {.count = 2,
+                     .name_prefix = "mine",
+                     .on_start = [&] { ++started; },
+                     .on_stop = [&] { ++stopped; }};
+  {
+    StreamEnvironment env(options);
+    env.from_values<std::int64_t>({1}).discard();
+    env.execute("hooks");
+  }
+  EXPECT_GE(started.load(), 3);
+  EXPECT_EQ(started.load(), stopped.load());
+}
+
+TEST(Job, ExplainShowsThePlanAndTheBudget) {
+  StreamEnvironment env({.memory = 64_MiB});
+  env.from_values<std::int64_t>({1}).discard();
+  Job job = env.execute_async("explained");
+  job.wait();
+  EXPECT_THAT(job.explain(), AllOf(HasSubstr("values -> for_each"), HasSubstr("67108864"),
+                                   HasSubstr("channels"), HasSubstr("state")));
+}
+
+TEST(Job, SeveralJobsLiveSideBySide) {
+  std::vector<Job> jobs;
+  std::vector<Collected<std::int64_t>> collected;
+  for (int i = 0; i < 4; ++i) {
+    StreamEnvironment env({.parallelism = 2});
+    collected.push_back(env.generate<std::int64_t>(same, {.rows = 1'000}).rebalance().collect());
+    jobs.push_back(env.execute_async("job" + std::to_string(i)));
+  }
+  for (Job& job : jobs) job.wait();
+  for (const auto& rows : collected) EXPECT_EQ(sorted(rows.rows()), numbers(1'000));
+}
+
+}  // namespace
+}  // namespace levada
