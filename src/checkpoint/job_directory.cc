@@ -92,8 +92,6 @@ void JobDirectory::open() {
   LEVADA_FAILPOINT("checkpoint.directory.locked", kRestore);
   files_.create_directories(state_path_);
   check_private(state_path_);
-  // What a process before this one renamed may still be waiting to be synced.
-  files_.sync_directory(path_);
   raise_incarnation();
 }
 
@@ -127,6 +125,7 @@ void JobDirectory::raise_incarnation() {
   write_synced(temporary, encode_incarnation(incarnation_));
   files_.rename(temporary, path);
   LEVADA_FAILPOINT("checkpoint.incarnation.renamed", kRestore);
+  // Makes durable, too, what an earlier process renamed and could not sync any more.
   files_.sync_directory(path_);
 }
 
