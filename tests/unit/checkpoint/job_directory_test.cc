@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <system_error>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -289,6 +290,28 @@ TEST_F(JobDirectoryTest, SweepsNothingOfACheckpointUnderWay) {
   manifest.subtasks.push_back({"c", 1, writing->finish()});
   directory->commit(manifest);
   EXPECT_EQ(make()->newest_valid(), manifest);
+}
+
+TEST_F(JobDirectoryTest, LetsTasksWriteWhileTheCoordinatorSweeps) {
+  const auto directory = start();
+  for (std::uint64_t number = 1; number <= 20; ++number) {
+    const CheckpointId id = directory->begin_checkpoint();
+    Manifest manifest = manifest_of(*directory, id);
+    manifest.created = Timestamp{Duration{static_cast<std::int64_t>(number)}};
+    manifest.subtasks.resize(2);
+    std::vector<std::thread> tasks;
+    for (std::uint32_t subtask = 0; subtask < 2; ++subtask) {
+      tasks.emplace_back([&, subtask] {
+        const auto writer = directory->make_writer(id, 0, subtask);
+        testing::write_subtask(*writer, number, subtask);
+        manifest.subtasks[subtask] = {"c", subtask, writer->finish()};
+      });
+    }
+    directory->sweep(1);
+    for (std::thread& task : tasks) task.join();
+    directory->commit(manifest);
+    ASSERT_EQ(newest(*directory), number);
+  }
 }
 
 TEST_F(JobDirectoryTest, SweepsWhatACheckpointLeftThatWasGivenUp) {
