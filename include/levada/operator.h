@@ -130,6 +130,10 @@ class Output {
     return batch.template rows<R>()[at];
   }
 
+  /// Appends row `row` of `from`, a batch of this output's type, with its time, by moving its value.
+  /// May overshoot like next().
+  void move_row(Batch& from, std::size_t row);
+
   /// Emits all rows of `batch` at once by exchanging it with the (empty) batch being filled, which the
   /// caller gets instead. False, and nothing done, when rows are already waiting here or types differ.
   bool swap(BatchPtr& batch) {

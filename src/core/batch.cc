@@ -125,4 +125,12 @@ void Output::seal() {
   current_ = take_spare();
 }
 
+void Output::move_row(Batch& from, std::size_t row) {
+  if (!current_ || current_->full()) seal();
+  const std::size_t at = current_->size();
+  from.type().move(from.row(row), current_->row(at), 1);
+  current_->times()[at] = from.times()[row];
+  current_->set_size(at + 1);
+}
+
 }  // namespace levada

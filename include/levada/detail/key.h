@@ -46,6 +46,8 @@ class KeyHasher {
 template <class K, class T>
 class KeySelector : public KeyHasher {
  public:
+  using key_type = K;
+
   /// The keys of all rows of `batch`; valid until the next call or until the batch changes.
   virtual KeyColumn<K> keys(const Batch& batch) = 0;
   virtual std::unique_ptr<KeySelector<K, T>> clone() const = 0;
