@@ -18,6 +18,9 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using levada::testing::TempDir;
 
+constexpr OutputTag<std::int64_t> kOdd{"odd"};
+constexpr OutputTag<std::int64_t> kUnread{"unread"};
+
 std::int64_t same(std::uint64_t i) { return static_cast<std::int64_t>(i); }
 
 EnvironmentOptions with_checkpoints(const TempDir& dir, int parallelism = 1) {
@@ -90,8 +93,6 @@ TEST(Job, TwoReadersOfAStreamBothSeeEveryRow) {
 }
 
 TEST(Job, RowsEmittedToASideOutputReachItsReadersAndUnreadOnesAreCounted) {
-  static constexpr OutputTag<std::int64_t> kOdd{"odd"};
-  static constexpr OutputTag<std::int64_t> kUnread{"unread"};
   StreamEnvironment env;
   auto even = env.generate<std::int64_t>(same, {.rows = 100})
                   .flat_map<std::int64_t>([](std::int64_t x, auto& out) {
