@@ -4,6 +4,7 @@
 // Totals of each user's orders: how many, their sum, the smallest and the largest, per window of event
 // time. Orders that come too late go to a table of their own, with partition and offset. A checkpoint each
 // second: kill the program at any time and start it again, and the totals are right.
+#include <chrono>
 #include <cstdio>
 #include <exception>
 
@@ -13,6 +14,7 @@
 #include "job/job_options.h"
 #include "job/job_progress.h"
 
+using namespace std::chrono_literals;
 using levada::Timestamp;
 
 struct Order {

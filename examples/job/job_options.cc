@@ -22,11 +22,7 @@ std::int64_t parse_number(const std::string& option, std::string_view text, std:
 
 std::optional<levada::kafka::Position> JobOptions::stop_at() const {
   if (!end_offset) return std::nullopt;
-  std::vector<levada::kafka::PartitionOffset> ends;
-  for (std::int32_t partition = 0; partition < partitions; ++partition) {
-    ends.push_back({topic, partition, *end_offset});
-  }
-  return levada::kafka::offsets(std::move(ends));
+  return levada::kafka::offsets({{topic, levada::kafka::kAllPartitions, *end_offset}});
 }
 
 JobOptions JobOptions::parse(int argc, char** argv) {
@@ -55,7 +51,6 @@ JobOptions JobOptions::parse(int argc, char** argv) {
       {"--log-table", text(options.log_table)},
       {"--parallelism", number(options.parallelism)},
       {"--batch-rows", number(options.batch_rows)},
-      {"--partitions", number(options.partitions)},
       {"--window-s", seconds(options.window)},
       {"--lateness-s", seconds(options.lateness)},
       {"--interval-ms",

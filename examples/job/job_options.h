@@ -20,7 +20,6 @@ struct JobOptions {
   std::string log_table;  // empty: none
   int parallelism = 2;
   int batch_rows = 1024;
-  int partitions = 64;  // of the topic, at most: to name all of them in --end-offset
   levada::Duration window = std::chrono::seconds(10);
   levada::Duration lateness = std::chrono::seconds(5);
   levada::Duration interval = std::chrono::seconds(1);

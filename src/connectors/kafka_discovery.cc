@@ -153,6 +153,12 @@ class Discovery {
     for (const PartitionOffset& each : offsets) {
       const TopicPartition partition{each.topic, each.partition};
       if (each.offset < 0) throw error(split_id(partition) + ": an offset is never negative");
+      if (each.partition == kAllPartitions) {
+        for (const TopicPartition& every : partitions) {
+          if (every.topic == each.topic) by_partition.emplace(every, each.offset);
+        }
+        continue;
+      }
       if (std::find(partitions.begin(), partitions.end(), partition) == partitions.end()) {
         throw error("an offset is given for " + split_id(partition) + ", which is not read");
       }

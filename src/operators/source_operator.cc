@@ -88,7 +88,7 @@ void SourceOperator::note_time(SteadyTime now) {
 Timestamp SourceOperator::watermark_of(const State& split) const {
   if (!watermarks_.given || split.newest_time == kMinWatermark) return kMinWatermark;
   const Duration behind = watermarks_.options.bounded_out_of_orderness + Duration{1};
-  if (split.newest_time - kMinWatermark <= behind) return kMinWatermark;
+  if (split.newest_time <= kMinWatermark + behind) return kMinWatermark;
   return split.newest_time - behind;
 }
 

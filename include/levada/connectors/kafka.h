@@ -34,6 +34,9 @@ struct TopicPartition {
   auto operator<=>(const TopicPartition&) const = default;
 };
 
+/// In a PartitionOffset: every partition of the topic that no other one names.
+inline constexpr std::int32_t kAllPartitions = -1;
+
 /// A place in one partition.
 struct PartitionOffset {
   std::string topic;
