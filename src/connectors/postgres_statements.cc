@@ -61,10 +61,10 @@ std::string order_and_conflict(const Target& target, std::string_view position) 
 
 std::string arrays(const Target& target) {
   const auto parameter = [&](std::size_t i) {
-    return "$" + number(i) + "::" + target.columns[i].parameter_element + "[]";
+    return "pg_catalog.unnest($" + number(i) + "::" + target.columns[i].parameter_element + "[])";
   };
   const auto name = [](std::size_t i) { return "c" + number(i); };
-  return "pg_catalog.unnest(" + list(target.columns, parameter) + ")" +
+  return "ROWS FROM (" + list(target.columns, parameter) + ")" +
          (target.upsert ? " WITH ORDINALITY" : "") + " AS u(" + list(target.columns, name) +
          (target.upsert ? ", n)" : ")");
 }

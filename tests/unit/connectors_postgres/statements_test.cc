@@ -18,7 +18,8 @@ TEST(Statements, InsertFromOneArrayAColumn) {
   EXPECT_EQ(Statements(target()).from_arrays(),
             R"(INSERT INTO "shop"."user_totals" ("user", "total", "tags") )"
             "SELECT u.c1, u.c2, u.c3::text[] FROM "
-            "pg_catalog.unnest($1::text[], $2::double precision[], $3::text[]) AS u(c1, c2, c3)");
+            "ROWS FROM (pg_catalog.unnest($1::text[]), "
+            "pg_catalog.unnest($2::double precision[]), pg_catalog.unnest($3::text[])) AS u(c1, c2, c3)");
   EXPECT_EQ(Statements(target()).create_stage(), "");
 }
 
@@ -29,7 +30,8 @@ TEST(Statements, UpsertTheLastRowOfEachKeyInTheOrderOfTheKeys) {
   EXPECT_EQ(statements.from_arrays(),
             R"(INSERT INTO "shop"."user_totals" ("user", "total", "tags") )"
             "SELECT DISTINCT ON (u.c1) u.c1, u.c2, u.c3::text[] FROM "
-            "pg_catalog.unnest($1::text[], $2::double precision[], $3::text[]) "
+            "ROWS FROM (pg_catalog.unnest($1::text[]), "
+            "pg_catalog.unnest($2::double precision[]), pg_catalog.unnest($3::text[])) "
             "WITH ORDINALITY AS u(c1, c2, c3, n) ORDER BY u.c1, u.n DESC "
             R"(ON CONFLICT ("user") DO UPDATE SET "total" = EXCLUDED."total", "tags" = EXCLUDED."tags")");
   EXPECT_EQ(statements.create_stage(),
