@@ -2,6 +2,12 @@
 
 #include <stdexcept>
 
+// rd_kafka_producev's macros check their arguments with statement expressions.
+#pragma GCC diagnostic ignored "-Wpedantic"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-statement-expression-from-macro-expansion"
+#endif
+
 namespace levada::testing {
 namespace {
 
