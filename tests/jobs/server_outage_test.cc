@@ -1,0 +1,106 @@
+// Once running, a broker or database that goes away is waited for, with a status that says so; when it is
+// back the job goes on, and nothing is lost or doubled.
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <thread>
+
+#include "jobs/servers.h"
+#include "levada/connectors/kafka.h"
+#include "levada/connectors/postgres.h"
+#include "support/temp_dir.h"
+
+namespace levada {
+namespace {
+
+using levada::testing::brokers;
+using levada::testing::control;
+using levada::testing::Item;
+using levada::testing::Playground;
+using levada::testing::postgres;
+using levada::testing::TempDir;
+
+constexpr std::int64_t kFirst = 1'000, kAll = 2'000;
+
+class ServerOutage : public ::testing::Test {
+ protected:
+  Job start() {
+    StreamEnvironment env({.checkpoint = {.interval = 100ms, .directory = dir.path()}});
+    env.from_source(kafka::source<Item>({.brokers = brokers(), .topics = {place.topic()}}))
+        .uid("items")
+        .sink_to(postgres::upsert<Item>({.connection = postgres(),
+                                         .table = place.table(),
+                                         .key = {&Item::id},
+                                         .batch_interval = 50ms}))
+        .uid("to table");
+    return env.execute_async("copies");
+  }
+
+  static bool eventually(const std::function<bool()>& holds, Duration timeout = 60s) {
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    while (std::chrono::steady_clock::now() < until) {
+      if (holds()) return true;
+      std::this_thread::sleep_for(50ms);
+    }
+    return false;
+  }
+
+  bool waits_for(const Job& job, std::string_view server) {
+    for (const NodeStatus& node : job.status().nodes) {
+      for (const std::string& reason : node.waiting_for) {
+        if (reason.find(server) != reason.npos) return true;
+      }
+    }
+    return false;
+  }
+
+  std::int64_t rows() { return place.number("SELECT count(*) FROM " + place.table()); }
+
+  Playground place{2};
+  TempDir dir;
+};
+
+TEST_F(ServerOutage, PostgresStopsAndComesBack) {
+  place.produce(0, kFirst);
+  Job job = start();
+  ASSERT_TRUE(eventually([&] { return rows() == kFirst; }));
+  control("LEVADA_TEST_POSTGRES_CTL", "stop");
+  place.produce(kFirst, kAll - kFirst);
+  EXPECT_TRUE(eventually([&] { return waits_for(job, "PostgreSQL"); }));
+  control("LEVADA_TEST_POSTGRES_CTL", "start");
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_TRUE(eventually([&] { return !waits_for(job, "PostgreSQL"); }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+}
+
+TEST_F(ServerOutage, BackendsAreTerminatedWhileRowsAreWritten) {
+  Job job = start();
+  for (std::int64_t first = 0; first < kAll; first += 100) {
+    place.produce(first, 100);
+    place.number("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                 "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+  }
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+}
+
+TEST_F(ServerOutage, TheBrokerStopsAndComesBack) {
+  place.produce(0, kFirst);
+  Job job = start();
+  ASSERT_TRUE(eventually([&] { return rows() == kFirst; }));
+  control("LEVADA_TEST_KAFKA_CTL", "stop");
+  EXPECT_TRUE(eventually([&] { return waits_for(job, "Kafka"); }));
+  control("LEVADA_TEST_KAFKA_CTL", "start");
+  place.produce(kFirst, kAll - kFirst);
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+}
+
+}  // namespace
+}  // namespace levada
