@@ -45,7 +45,8 @@ class BareConsumer {
                                                            {"enable.auto.commit", "false"},
                                                            {"isolation.level", "read_committed"},
                                                            {"check.crcs", "true"},
-                                                           {"queued.min.messages", "1000000"},
+                                                           // A short queue stays in the cache.
+                                                           {"queued.min.messages", "50000"},
                                                            {"fetch.message.max.bytes", "8388608"},
                                                            {"fetch.wait.max.ms", "10"},
                                                        }));
