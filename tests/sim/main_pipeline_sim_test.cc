@@ -1,0 +1,194 @@
+// The main pipeline on the simulated executor: source → filter → key_by → windows → collect, through crashes
+// of the process, changes of parallelism and faults of the disk. A seed replays a run: LEVADA_SEED=n.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+
+#include "levada/levada.h"
+#include "levada/testing/simulation.h"
+
+namespace levada {
+namespace {
+
+struct Row {
+  std::int64_t key = 0, value = 0;
+  Timestamp at;
+};
+LEVADA_RECORD(Row, key, value, at)
+
+struct Total {
+  std::int64_t key = 0;
+  Timestamp start;
+  std::int64_t count = 0, total = 0, least = 0, greatest = 0;
+};
+LEVADA_RECORD(Total, key, start, count, total, least, greatest)
+
+constexpr std::int64_t kRows = 5'000;
+constexpr std::int64_t kSize = 100'000;
+
+Row make_row(std::uint64_t i) {
+  const std::uint64_t h = detail::mix(i);
+  return {static_cast<std::int64_t>(h % 20), static_cast<std::int64_t>((h >> 20) % 1000),
+          Timestamp{Duration{static_cast<std::int64_t>(i * 1000 + (h >> 40) % 5000)}}};
+}
+
+bool keep(const Row& row) { return row.value % 10 != 0; }
+
+using Totals = std::map<std::pair<std::int64_t, std::int64_t>, std::array<std::int64_t, 4>>;
+
+// Every window of every row, one after the other.
+Totals expected_totals(std::int64_t slide) {
+  Totals totals;
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    const Row row = make_row(static_cast<std::uint64_t>(i));
+    if (!keep(row)) continue;
+    const std::int64_t time = row.at.time_since_epoch().count();
+    for (std::int64_t start = time - time % slide; start > time - kSize; start -= slide) {
+      auto& [count, total, least, greatest] =
+          totals.try_emplace({row.key, start}, std::array<std::int64_t, 4>{0, 0, INT64_MAX, INT64_MIN})
+              .first->second;
+      ++count;
+      total += row.value;
+      least = std::min(least, row.value);
+      greatest = std::max(greatest, row.value);
+    }
+  }
+  return totals;
+}
+
+struct PipelineRun {
+  testing::SimulationResult result;
+  Totals totals;
+  bool doubled = false;
+  bool right(const Totals& expected) const {
+    return result.finished && !doubled && totals == expected;
+  }
+};
+
+PipelineRun run(std::uint64_t seed, std::int64_t slide, bool align) {
+  Collected<Total> collected;
+  const auto build = [&](StreamEnvironment& env) {
+    env.generate<Row>(make_row, {.rows = kRows, .splits = 3},
+                      event_time(&Row::at, {.bounded_out_of_orderness = 10ms}))
+        .uid("rows")
+        .filter(keep)
+        .key_by(&Row::key)
+        .window(sliding({.size = Duration{kSize}, .slide = Duration{slide}}))
+        .aggregate(key().as(&Total::key), window_start().as(&Total::start), count().as(&Total::count),
+                   sum(&Row::value).as(&Total::total), min(&Row::value).as(&Total::least),
+                   max(&Row::value).as(&Total::greatest))
+        .uid("totals")
+        .collect_into(collected)
+        .uid("out");
+  };
+  PipelineRun made;
+  made.result = testing::run_simulated(
+      {.parallelism = 2,
+       .checkpoint = {.interval = 200us, .directory = "/job"},
+       .memory = 64_MiB,
+       .batch_rows = 16},
+      build,
+      {.seed = seed,
+       .crashes = 3,
+       .steps_per_crash = 600,
+       .parallelism = {2, 3, 1},
+       .operations_per_disk_fault = 60,
+       .align_barriers = align});
+  for (const Total& row : collected.rows()) {
+    const auto [at, fresh] = made.totals.emplace(
+        std::pair{row.key, row.start.time_since_epoch().count()},
+        std::array<std::int64_t, 4>{row.count, row.total, row.least, row.greatest});
+    made.doubled |= !fresh;
+  }
+  return made;
+}
+
+std::uint64_t base_seed() {
+  if (const char* given = std::getenv("LEVADA_SEED")) return std::strtoull(given, nullptr, 10);
+  return std::random_device{}();
+}
+
+class MainPipeline : public ::testing::TestWithParam<std::int64_t> {};
+
+TEST_P(MainPipeline, LosesAndDoublesNothingThroughCrashesRescalesAndDiskFaults) {
+  const std::int64_t slide = GetParam();
+  const Totals expected = expected_totals(slide);
+  const std::uint64_t base = base_seed();
+  std::printf("seeds from %llu\n", static_cast<unsigned long long>(base));
+  testing::SimulationResult sum;
+  for (std::uint64_t seed = base; seed < base + 200; ++seed) {
+    const PipelineRun made = run(seed, slide, true);
+    ASSERT_TRUE(made.right(expected))
+        << "LEVADA_SEED=" << seed << ": " << made.result.error << (made.doubled ? " doubled" : "")
+        << ", " << made.totals.size() << " of " << expected.size() << " windows";
+    sum.checkpoints += made.result.checkpoints;
+    sum.crashes += made.result.crashes;
+    sum.restores += made.result.restores;
+    sum.disk_faults += made.result.disk_faults;
+  }
+  std::printf("checkpoints %llu, crashes %d, restores %d, disk faults %llu\n",
+              static_cast<unsigned long long>(sum.checkpoints), sum.crashes, sum.restores,
+              static_cast<unsigned long long>(sum.disk_faults));
+  EXPECT_GE(sum.checkpoints, 3u * 200);
+  EXPECT_EQ(sum.crashes, 3 * 200);
+  EXPECT_GE(sum.restores, 200);
+  EXPECT_GE(sum.disk_faults, 200u);
+}
+
+INSTANTIATE_TEST_SUITE_P(TumblingAndSliding, MainPipeline, ::testing::Values(kSize, 30'000));
+
+TEST(MainPipelineTraces, ManySeedsGiveManyTraces) {
+  std::set<std::uint64_t> traces;
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) traces.insert(run(seed, kSize, true).result.trace);
+  EXPECT_GE(traces.size(), 90u);
+}
+
+// This program again, in another process with other addresses.
+std::string trace_of_another_process(std::uint64_t seed) {
+  char self[4096] = {};
+  if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0) return "no /proc/self/exe";
+  const std::string command = "LEVADA_PRINT_TRACE=" + std::to_string(seed) + " '" + self +
+                              "' --gtest_filter=MainPipelineTraces.PrintsOne";
+  FILE* pipe = popen(command.c_str(), "r");
+  std::string found;
+  char line[256];
+  while (fgets(line, sizeof line, pipe) != nullptr) {
+    const std::string text(line);
+    if (text.starts_with("trace=")) found = text.substr(6, text.find('\n') - 6);
+  }
+  pclose(pipe);
+  return found;
+}
+
+TEST(MainPipelineTraces, PrintsOne) {
+  const char* seed = std::getenv("LEVADA_PRINT_TRACE");
+  const PipelineRun made = run(seed ? std::strtoull(seed, nullptr, 10) : 1, kSize, true);
+  EXPECT_TRUE(made.result.finished) << made.result.error;
+  std::printf("trace=%llu\n", static_cast<unsigned long long>(made.result.trace));
+}
+
+TEST(MainPipelineTraces, TheSameSeedGivesTheSameTraceInAnotherProcess) {
+  for (const std::uint64_t seed : {3, 77, 4711}) {
+    EXPECT_EQ(trace_of_another_process(seed), std::to_string(run(seed, kSize, true).result.trace));
+  }
+}
+
+TEST(MainPipelinePlanted, WithoutAlignmentTheFaultIsFoundWithinAThousandSeeds) {
+  const Totals expected = expected_totals(kSize);
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+    if (run(seed, kSize, false).right(expected)) continue;
+    std::printf("found with seed %llu\n", static_cast<unsigned long long>(seed));
+    return;
+  }
+  FAIL() << "the fault was not found";
+}
+
+}  // namespace
+}  // namespace levada
