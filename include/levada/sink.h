@@ -63,4 +63,7 @@ struct Sink {
   std::string name;
 };
 
+/// The operator around a writer: rows in, nothing out; flushes before a barrier and at the end of input.
+std::unique_ptr<Operator> make_sink_operator(std::unique_ptr<SinkWriter> writer);
+
 }  // namespace levada

@@ -4,8 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "operators/sink_operator.h"
-
 namespace levada::detail {
 namespace {
 

@@ -1,9 +1,8 @@
-#include "operators/sink_operator.h"
-
 #include <string>
 #include <utility>
 
 #include "base/fail_point.h"
+#include "levada/sink.h"
 
 namespace levada {
 namespace {
