@@ -1,0 +1,129 @@
+// Windows against their definition. With one split, one subtask and batches of one row, lateness is exact, so
+// every firing and every late row must be the oracle's.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "levada/levada.h"
+#include "levada/testing/simulation.h"
+#include "model/oracle.h"
+
+namespace levada {
+namespace {
+
+struct Row {
+  std::int64_t key = 0, value = 0;
+  Timestamp at;
+};
+LEVADA_RECORD(Row, key, value, at)
+
+struct Total {
+  std::int64_t key = 0;
+  Timestamp start;
+  std::int64_t count = 0, sum = 0;
+};
+LEVADA_RECORD(Total, key, start, count, sum)
+
+constexpr OutputTag<Row> kLate{"late"};
+
+struct Case {
+  std::int64_t size, slide, bound, lateness;
+  std::vector<model::Row> rows;
+};
+
+Case random_case(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+  };
+  Case made;
+  made.size = 1 + below(20);
+  made.slide = below(2) == 0 ? made.size : 1 + below(made.size);
+  made.bound = below(10);
+  made.lateness = below(3) == 0 ? 0 : below(30);
+  std::int64_t now = below(200) - 100;
+  for (std::int64_t i = 0, count = 20 + below(80); i < count; ++i) {
+    now += below(4);
+    made.rows.push_back({below(4), i, now - (below(4) == 0 ? below(60) : below(5))});
+  }
+  return made;
+}
+
+// Firings of one window at one moment come in any order of keys: runs of equal windows are sorted.
+std::vector<model::Firing> canonical(std::vector<model::Firing> firings) {
+  for (std::size_t first = 0; first < firings.size();) {
+    std::size_t last = first + 1;
+    while (last < firings.size() && firings[last].start == firings[first].start) ++last;
+    std::sort(firings.begin() + static_cast<std::ptrdiff_t>(first),
+              firings.begin() + static_cast<std::ptrdiff_t>(last));
+    first = last;
+  }
+  return firings;
+}
+
+struct Got {
+  std::vector<model::Firing> firings;
+  std::vector<std::int64_t> late_values;
+  std::string error;
+};
+
+Got run(const Case& test_case, std::uint64_t seed, int crashes) {
+  Collected<Total> totals;
+  Collected<Row> late;
+  std::vector<Row> rows;
+  for (const model::Row& row : test_case.rows) {
+    rows.push_back({row.key, row.value, Timestamp{Duration{row.time}}});
+  }
+  const auto build = [&](StreamEnvironment& env) {
+    auto stream = env.from_values<Row>(rows, event_time(&Row::at, {.bounded_out_of_orderness =
+                                                                       Duration{test_case.bound}}))
+                      .uid("rows")
+                      .key_by(&Row::key)
+                      .window(sliding({.size = Duration{test_case.size},
+                                       .slide = Duration{test_case.slide}}))
+                      .allowed_lateness(Duration{test_case.lateness})
+                      .side_output_late(kLate)
+                      .aggregate(key().as(&Total::key), window_start().as(&Total::start),
+                                 count().as(&Total::count), sum(&Row::value).as(&Total::sum))
+                      .uid("totals");
+    stream.collect_into(totals).uid("out");
+    stream.side_output(kLate).collect_into(late).uid("late");
+  };
+  const testing::SimulationResult result = testing::run_simulated(
+      {.checkpoint = {.interval = 300us, .directory = "/job"}, .memory = 64_MiB, .batch_rows = 1},
+      build, {.seed = seed, .crashes = crashes, .steps_per_crash = 300});
+  Got got;
+  if (!result.finished) got.error = "not finished: " + result.error;
+  for (const Total& row : totals.rows()) {
+    got.firings.push_back({row.key, row.start.time_since_epoch().count(), row.count, row.sum});
+  }
+  for (const Row& row : late.rows()) got.late_values.push_back(row.value);
+  return got;
+}
+
+void expect_all_as_the_oracle_says(int crashes) {
+  std::size_t firings = 0, late = 0;
+  for (std::uint64_t seed = 1; seed <= 500; ++seed) {
+    const Case test_case = random_case(seed);
+    const model::WindowResult expected = model::windows(
+        test_case.rows, test_case.size, test_case.slide, test_case.bound, test_case.lateness);
+    const Got got = run(test_case, seed, crashes);
+    ASSERT_EQ(got.error, "") << "seed " << seed;
+    ASSERT_EQ(got.late_values, expected.late_values) << "seed " << seed;
+    ASSERT_TRUE(canonical(got.firings) == canonical(expected.firings))
+        << "seed " << seed << ": size " << test_case.size << ", slide " << test_case.slide
+        << ", bound " << test_case.bound << ", lateness " << test_case.lateness << ", "
+        << got.firings.size() << " firings, expected " << expected.firings.size();
+    firings += expected.firings.size();
+    late += expected.late_values.size();
+  }
+  EXPECT_GT(firings, 10'000u);
+  EXPECT_GT(late, 500u);
+}
+
+TEST(WindowModel, EveryFiringAndLateRowIsTheOracles) { expect_all_as_the_oracle_says(0); }
+
+TEST(WindowModel, TheSameThroughCrashes) { expect_all_as_the_oracle_says(2); }
+
+}  // namespace
+}  // namespace levada
