@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/fail_point.h"
@@ -24,7 +25,8 @@ using detail::SinkSettings;
 constexpr std::size_t kBatchBytesMax = std::size_t{32} << 20;
 // The buffer asks the memory budget for pieces of this size.
 constexpr std::size_t kChargeBytes = std::size_t{256} << 10;
-// For all questions at the start; with connecting, an error is there within 10 s.
+// For all questions at the start, asked again on a new connection when one is lost in between; with
+// connecting, an error is there within 10 s.
 constexpr Duration kCheckTimeout = 4s;
 
 // Pauses between attempts, doubling.
@@ -74,6 +76,7 @@ class PostgresWriter final : public SinkWriter {
     if (!warning.empty()) log(LogLevel::kWarning, warning);
     CheckedTable checked = checked_table();
     connection_->set_call_timeout(settings_->call_timeout);
+    retry_.succeeded();
     table_ = checked.shown;
     statements_.emplace(checked.target);
     rows_.emplace(std::move(checked.shown), std::move(checked.sources));
@@ -183,11 +186,27 @@ class PostgresWriter final : public SinkWriter {
 
   CheckedTable checked_table() {
     table_ = settings_->table;
-    try {
-      return check_table(*connection_, *settings_);
-    } catch (const ServerError& e) {
-      throw about_table(e);
+    const SteadyTime until = context_->clock->steady_now() + kCheckTimeout;
+    while (true) {
+      try {
+        if (!connection_) connect(std::min(settings_->call_timeout, kCheckTimeout));
+        return check_table(*connection_, *settings_);
+      } catch (const ServerError& e) {
+        pause_before_checking_again(about_table(e), until);
+      } catch (const ConnectorError& e) {
+        pause_before_checking_again(e, until);
+      }
     }
+  }
+
+  // Throws what cannot be mended by a new connection, or not by now.
+  void pause_before_checking_again(const ConnectorError& e, SteadyTime until) {
+    connection_.reset();
+    const SteadyTime now = context_->clock->steady_now();
+    if (!e.retryable()) throw e;
+    wait(e.what());
+    if (retry_.next() >= until) throw e;
+    std::this_thread::sleep_for(retry_.next() - now);
   }
 
   ConnectorError about_table(const ServerError& e) const {

@@ -56,6 +56,11 @@ class ServerOutage : public ::testing::Test {
 
   std::int64_t rows() { return place.number("SELECT count(*) FROM " + place.table()); }
 
+  void terminate_backends() {
+    place.number("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                 "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+  }
+
   Playground place{2};
   TempDir dir;
 };
@@ -79,9 +84,23 @@ TEST_F(ServerOutage, BackendsAreTerminatedWhileRowsAreWritten) {
   Job job = start();
   for (std::int64_t first = 0; first < kAll; first += 100) {
     place.produce(first, 100);
-    place.number("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                 "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+    terminate_backends();
   }
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+}
+
+TEST_F(ServerOutage, BackendsAreTerminatedWhileTheJobStarts) {
+  place.produce(0, kAll);
+  std::jthread terminates([this](const std::stop_token& stop) {
+    while (!stop.stop_requested()) terminate_backends();
+  });
+  Job job = start();
+  std::this_thread::sleep_for(1s);
+  terminates.request_stop();
+  terminates.join();
   EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
   EXPECT_EQ(job.status().restarts, 0);
   job.request_stop();
