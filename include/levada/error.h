@@ -59,6 +59,10 @@ enum class JobErrorCode {
   kCheckpoint,       ///< checkpoints failed for longer than allowed
   kAlreadyRunning,   ///< another instance holds the checkpoint directory
   kCancelled,        ///< cancelled while something waited for its result
+  kFenced,           ///< a later instance of the job has taken an exactly-once sink over
+  kSinkAhead,        ///< a sink shows output of a checkpoint newer than the one restored
+  kMarkerLost,       ///< a sink's marker is gone, so nobody knows what was published
+  kEpochLogLost,     ///< output that was not published yet is missing or damaged in the epoch log
 };
 
 /// "user code", "connector", ...

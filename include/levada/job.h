@@ -41,6 +41,16 @@ struct SplitStatus {
   std::string position;  ///< the source's own words: for Kafka the offset of the next record
 };
 
+/// An exactly-once sink.
+struct SinkStatus {
+  std::string node;
+  CheckpointId published = 0;          ///< the least of its shards'
+  std::uint64_t waiting_epochs = 0;    ///< complete, not yet published
+  std::uint64_t waiting_bytes = 0;     ///< of the log, those of the epoch under way included
+  std::uint64_t publishes = 0;         ///< transactions of the target so far
+  std::uint64_t published_rows = 0;    ///< since the start
+};
+
 struct CheckpointStatus {
   CheckpointId id = 0;
   Duration duration{};
@@ -54,6 +64,7 @@ struct JobStatus {
   std::string last_error;  ///< of the last failure or failed checkpoint; empty when none
   std::vector<NodeStatus> nodes;
   std::vector<SplitStatus> splits;
+  std::vector<SinkStatus> sinks;  ///< those that are exactly once
   std::optional<CheckpointStatus> last_checkpoint;
   std::uint64_t checkpoints_completed = 0;
   std::uint64_t checkpoints_failed = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -22,6 +23,13 @@ struct CheckpointOptions {
   int retained = 2;                   ///< newest complete checkpoints that are kept; at least 1
 
   bool enabled() const { return interval > Duration{0} && !directory.empty(); }
+};
+
+/// The epoch log of exactly-once sinks: what may wait in it while a target is away. When it is full
+/// sinks take no more rows; checkpoints go on.
+struct EpochLogOptions {
+  std::uint64_t bytes = 0;  ///< 0: 4 GiB or a fifth of the disk's free space, whichever is less
+  Duration age{};           ///< of the oldest epoch that waits; 0: any
 };
 
 /// What happens when a task fails. The default is none without checkpoints; with them a fixed delay of
@@ -61,6 +69,7 @@ struct EnvironmentOptions {
   int parallelism = 1;        ///< subtasks of each node that does not say otherwise
   int max_parallelism = 128;  ///< number of key groups; fixed with the first checkpoint, up to 32768
   CheckpointOptions checkpoint{};
+  EpochLogOptions epoch_log{};
   StateBackendOptions state = memory_state();
   RestartStrategy restart{};
   std::size_t memory = 0;    ///< budget in bytes; 0: a quarter of the cgroup's or the machine's
@@ -68,6 +77,15 @@ struct EnvironmentOptions {
   Duration linger = 1ms;     ///< longest a row waits in a batch that does not fill up
   LogSink log{};             ///< takes every message; none given: messages are dropped
   ThreadOptions threads{};
+};
+
+/// Options of one execution.
+struct ExecuteOptions {
+  /// Gives up what exactly-once sinks have published and what still waits for them: they begin anew
+  /// under new markers. Output since the restored checkpoint may be there twice, output that waits is
+  /// dropped. The answer to a JobError of code kSinkAhead, kMarkerLost or kEpochLogLost, once somebody
+  /// has looked.
+  bool new_sink_generation = false;
 };
 
 }  // namespace levada

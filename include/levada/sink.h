@@ -1,14 +1,17 @@
-// The sink contract. A writer takes rows and buffers them; at a barrier and at the end the engine calls
-// flush() until all rows are durable in the target. With that alone a sink is at least once.
-// An exactly-once sink will add a second face (an epoch log's target), not change this one.
+// The sink contract. It has two faces. At least once: a writer takes rows and buffers them; at a barrier
+// and at the end the engine calls flush() until all rows are durable in the target. Exactly once: an
+// encoder and a target, epoch_target.h. Which of the two runs is decided by the guarantee.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "levada/batch.h"
+#include "levada/detail/key.h"
+#include "levada/epoch_target.h"
 #include "levada/operator.h"
 #include "levada/time.h"
 
@@ -43,7 +46,16 @@ class SinkWriter {
   virtual void close() {}
 };
 
+/// How a sink wants its epochs: published at once, or together when they are many or old enough.
+struct PublishPace {
+  std::uint64_t bytes = 0;  ///< publish when so much waits; 0: at once
+  Duration delay{};         ///< or when the oldest has waited so long
+};
+
 /// The erased sink that a transformation holds.
+///
+/// Threads: while the graph is built and attempts are made from one at a time; make_target() and
+///          make_encoder() from any.
 class SinkFactory {
  public:
   virtual ~SinkFactory() = default;
@@ -54,7 +66,25 @@ class SinkFactory {
   virtual Guarantee best_guarantee() const { return Guarantee::kAtLeastOnce; }
   /// What the user asked for; Guarantee omitted: the best it can do.
   virtual const Guarantee* wanted_guarantee() const { return nullptr; }
+  /// Says which rows must meet in one subtask, so that no two write the same key; null: any may.
+  virtual std::shared_ptr<const detail::KeyHasher> partitioning() const { return nullptr; }
+
+  // ---- exactly once; only called when best_guarantee() says so
+
+  /// One per subtask; called after a target's fence() succeeded in this process.
+  virtual std::unique_ptr<EpochEncoder> make_encoder() { return nullptr; }
+  /// One per shard.
+  virtual std::unique_ptr<EpochTarget> make_target(const EpochTargetContext& context) {
+    static_cast<void>(context);
+    return nullptr;
+  }
+  /// How many publish side by side; fixed with the job's first checkpoint.
+  virtual int shards() const { return 1; }
+  virtual PublishPace pace() const { return {}; }
 };
+
+/// What a sink does: as wanted, else the best it can with checkpoints on or off.
+Guarantee guarantee_of(const SinkFactory& sink, bool checkpoints);
 
 /// A typed sink: what connectors return and sink_to takes. `T` is the row.
 template <class T>

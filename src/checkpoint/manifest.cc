@@ -5,9 +5,16 @@
 //               created:i64 final:u8
 //               count:varint node*
 //               count:varint subtask*
+//               count:varint sink*
 //   node     := uid:string name:string parallelism:u32
 //   subtask  := chain:string subtask:u32 where:u8 length:u64 hash_high:u64 hash_low:u64
 //               (where = 0: bytes of that length; where = 1: the file named by hash and length)
+//   sink     := uid:string name:string generation:u64
+//               count:varint published:u64*           one a shard, at least one
+//               count:varint epoch*
+//   epoch    := id:u64 count:varint segment*
+//   segment  := subtask:u32 epoch:u64 length:u64 records:u64 hash_high:u64 hash_low:u64
+//               (in log/<percent-encoded uid>/<subtask>/)
 #include "checkpoint/manifest.h"
 
 #include "levada/error.h"
@@ -39,6 +46,27 @@ void put(Bytes& out, const SubtaskState& subtask) {
   if (state.is_inline()) out += state.inline_bytes;
 }
 
+void put(Bytes& out, const SinkState& sink) {
+  put_string(out, sink.uid);
+  put_string(out, sink.name);
+  put_number(out, sink.generation);
+  put_varint(out, sink.published.size());
+  for (const CheckpointId published : sink.published) put_number(out, published);
+  put_varint(out, sink.epochs.size());
+  for (const SinkEpoch& epoch : sink.epochs) {
+    put_number(out, epoch.id);
+    put_varint(out, epoch.segments.size());
+    for (const EpochSegment& segment : epoch.segments) {
+      put_number(out, segment.subtask);
+      put_number(out, segment.epoch);
+      put_number(out, segment.bytes);
+      put_number(out, segment.records);
+      put_number(out, segment.hash.high);
+      put_number(out, segment.hash.low);
+    }
+  }
+}
+
 Bytes encode_body(const Manifest& manifest) {
   Bytes body;
   put_string(body, manifest.job_name);
@@ -52,6 +80,8 @@ Bytes encode_body(const Manifest& manifest) {
   for (const NodeState& node : manifest.nodes) put(body, node);
   put_varint(body, manifest.subtasks.size());
   for (const SubtaskState& subtask : manifest.subtasks) put(body, subtask);
+  put_varint(body, manifest.sinks.size());
+  for (const SinkState& sink : manifest.sinks) put(body, sink);
   return body;
 }
 
@@ -83,6 +113,36 @@ SubtaskState take_subtask(View& in) {
   return subtask;
 }
 
+EpochSegment take_segment(View& in) {
+  EpochSegment segment;
+  segment.subtask = in.take_number<std::uint32_t>();
+  segment.epoch = in.take_number<std::uint64_t>();
+  segment.bytes = in.take_number<std::uint64_t>();
+  segment.records = in.take_number<std::uint64_t>();
+  segment.hash.high = in.take_number<std::uint64_t>();
+  segment.hash.low = in.take_number<std::uint64_t>();
+  return segment;
+}
+
+SinkState take_sink(View& in) {
+  SinkState sink;
+  sink.uid = in.take_string();
+  sink.name = in.take_string();
+  sink.generation = in.take_number<std::uint64_t>();
+  for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+    sink.published.push_back(in.take_number<std::uint64_t>());
+  }
+  if (sink.published.empty()) throw StateError("a sink has no shards");
+  for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+    SinkEpoch& epoch = sink.epochs.emplace_back();
+    epoch.id = in.take_number<std::uint64_t>();
+    for (std::uint64_t more = in.take_varint(); more > 0; --more) {
+      epoch.segments.push_back(take_segment(in));
+    }
+  }
+  return sink;
+}
+
 Manifest take_body(View in) {
   Manifest manifest;
   manifest.job_name = in.take_string();
@@ -98,6 +158,9 @@ Manifest take_body(View in) {
   }
   for (std::uint64_t count = in.take_varint(); count > 0; --count) {
     manifest.subtasks.push_back(take_subtask(in));
+  }
+  for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+    manifest.sinks.push_back(take_sink(in));
   }
   if (!in.empty()) throw StateError("bytes are left over");
   return manifest;

@@ -1,5 +1,5 @@
-// Manifest: the file that makes a checkpoint exist. It names the nodes of the job and, for every
-// subtask of every chain, where its snapshot is.
+// Manifest: the file that makes a checkpoint exist. It names the nodes of the job, for every subtask of
+// every chain where its snapshot is, and for every exactly-once sink what is not published yet.
 //
 // Threads:  plain data.
 // Failures: decode() throws StateError naming the file and what is wrong with it; its input may be
@@ -15,6 +15,7 @@
 #include "levada/state_backend.h"
 #include "levada/time.h"
 
+#include "checkpoint/epoch_log.h"
 #include "checkpoint/state_file.h"
 
 namespace levada {
@@ -35,6 +36,25 @@ struct SubtaskState {
   bool operator==(const SubtaskState&) const = default;
 };
 
+/// An epoch of a sink: the segments sealed since the manifest before, those of checkpoints that were given
+/// up included; without those that their shard had already published.
+struct SinkEpoch {
+  CheckpointId id = 0;  ///< of its manifest
+  std::vector<EpochSegment> segments;  ///< by subtask, then in the order of sealing
+  bool operator==(const SinkEpoch&) const = default;
+};
+
+/// An exactly-once sink. Shard s publishes the segments of the subtasks i with i mod shards = s.
+struct SinkState {
+  std::string uid;
+  std::string name;              ///< for messages
+  std::uint64_t generation = 0;  ///< 0: the first
+  /// Of each shard the newest epoch known to be published; 0: none.
+  std::vector<CheckpointId> published;
+  std::vector<SinkEpoch> epochs;  ///< not published by all shards, oldest first
+  bool operator==(const SinkState&) const = default;
+};
+
 struct Manifest {
   std::string job_name;
   CheckpointId id = 0;
@@ -46,6 +66,7 @@ struct Manifest {
   std::vector<NodeState> nodes;
   /// The subtasks of one chain stand together, in subtask order.
   std::vector<SubtaskState> subtasks;
+  std::vector<SinkState> sinks;  ///< those that are exactly once
   bool operator==(const Manifest&) const = default;
 };
 

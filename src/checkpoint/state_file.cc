@@ -18,8 +18,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <xxhash.h>
-
 #include "levada/assert.h"
 #include "levada/error.h"
 
@@ -41,28 +39,6 @@ void put_head(Bytes& out) {
   out.append(kMagic);
   out += kVersion;
 }
-
-// XXH3 over bytes that come in parts.
-class ContentHasher {
- public:
-  ContentHasher() : state_(XXH3_createState()) {
-    if (state_ == nullptr) throw std::bad_alloc();
-    XXH3_128bits_reset(state_.get());
-  }
-  void add(std::string_view bytes) {
-    XXH3_128bits_update(state_.get(), bytes.data(), bytes.size());
-  }
-  ContentHash hash() const {
-    const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
-    return {hash.high64, hash.low64};
-  }
-
- private:
-  struct Free {
-    void operator()(XXH3_state_t* state) const noexcept { XXH3_freeState(state); }
-  };
-  std::unique_ptr<XXH3_state_t, Free> state_;
-};
 
 struct BlockEntry {
   std::uint32_t table = 0;

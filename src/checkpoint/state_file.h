@@ -18,15 +18,9 @@
 #include "levada/state_backend.h"
 
 #include "base/file_system.h"
+#include "checkpoint/content_hash.h"
 
 namespace levada {
-
-/// XXH3 of 128 bits over a whole file.
-struct ContentHash {
-  std::uint64_t high = 0;
-  std::uint64_t low = 0;
-  bool operator==(const ContentHash&) const = default;
-};
 
 /// Where a subtask's snapshot is: a file of the state directory, or the bytes themselves.
 struct StateHandle {

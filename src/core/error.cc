@@ -58,6 +58,14 @@ std::string_view to_string(JobErrorCode code) {
       return "already running";
     case JobErrorCode::kCancelled:
       return "cancelled";
+    case JobErrorCode::kFenced:
+      return "fenced";
+    case JobErrorCode::kSinkAhead:
+      return "sink ahead";
+    case JobErrorCode::kMarkerLost:
+      return "marker lost";
+    case JobErrorCode::kEpochLogLost:
+      return "epoch log lost";
   }
   return "?";
 }

@@ -7,7 +7,7 @@
 #include <exception>
 #include <vector>
 
-#include "runtime/background.h"
+#include "checkpoint/background.h"
 #include "runtime/task.h"
 
 namespace levada {

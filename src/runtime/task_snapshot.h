@@ -14,7 +14,7 @@
 #include "checkpoint/state_file.h"
 #include "levada/memory.h"
 #include "levada/state_backend.h"
-#include "runtime/background.h"
+#include "checkpoint/background.h"
 
 namespace levada {
 

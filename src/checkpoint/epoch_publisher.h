@@ -1,0 +1,148 @@
+// EpochPublisher: publishes the committed epochs of one shard of one sink, in order, all that wait in one
+// transaction of the target up to 64 MiB. It has no thread: step() is called by one of the executor's, for
+// it blocks, or by the simulation.
+//
+// States:      fencing → ready ⇄ (publishing) → … ; every doubt leads back to fencing; failed.
+// Invariants:  1. Only epochs of committed manifests get here: committed() is called after the manifest's
+//                 directory is synced.
+//              2. The marker decides, nothing else: after an answer that is not plain success the
+//                 connection is dropped, the shard fenced again, and the marker read.
+//              3. No epoch newer than the restored one is published before all shards of the sink have
+//                 published that one: at another parallelism a key may have moved to another shard.
+//              4. A history is kept of everything a retained manifest still names, so that a marker that
+//                 went back (a failover) is caught up with.
+// Threads:     step() from one at a time; the rest from any.
+// Failures:    failure() becomes set and stays: a JobError, or a ConnectorError of a target that refuses.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "checkpoint/epoch_recovery.h"
+#include "exchange/channel.h"
+#include "levada/clock.h"
+#include "levada/sink.h"
+
+namespace levada {
+
+/// The shards of one sink wait for each other here, once, after a restore.
+class ShardRendezvous {
+ public:
+  explicit ShardRendezvous(int shards) : missing_(shards) {}
+  void arrived() noexcept { missing_.fetch_sub(1, std::memory_order_acq_rel); }
+  bool complete() const noexcept { return missing_.load(std::memory_order_acquire) <= 0; }
+
+ private:
+  std::atomic<int> missing_;
+};
+
+class EpochPublisher {
+ public:
+  struct Parts {
+    std::string node;  ///< of the sink, for messages
+    int shard = 0;
+    std::string sink;  ///< as in the heads of segments
+    std::unique_ptr<EpochTarget> target;
+    EpochOwner self;
+    ShardHistory history;
+    PublishPace pace;
+    std::shared_ptr<ShardRendezvous> restored;  ///< arrived at when history.newest is published
+    FileSystem* files = nullptr;
+    std::function<std::string(const EpochSegment&)> path;
+    const Clock* clock = nullptr;
+    Log* log = nullptr;
+    /// Called from step() when something changed that the job's control wants to see.
+    std::function<void()> changed;
+    std::uint64_t seed = 0;  ///< of the jitter between attempts
+  };
+
+  explicit EpochPublisher(Parts parts);
+  ~EpochPublisher();
+  EpochPublisher(const EpochPublisher&) = delete;
+  EpochPublisher& operator=(const EpochPublisher&) = delete;
+
+  // ---- who steps it
+  /// Does one thing: a fence, a publish. False: nothing to do until next_time() or a wake-up.
+  bool step();
+  SteadyTime next_time() const;
+  void set_waker(Waker* waker) noexcept { waker_.store(waker, std::memory_order_release); }
+  /// Ends a call under way; steps that begin later do nothing. For the end of the job.
+  void interrupt() noexcept;
+
+  // ---- the job's side
+  /// A manifest is committed; `epoch` has what it adds for this shard, perhaps nothing.
+  void committed(ShardEpoch epoch);
+  /// Epochs up to `epoch` are named by no retained manifest any more.
+  void forget(CheckpointId epoch);
+  /// Nothing more will come soon: does not wait for more to publish together.
+  void hurry();
+
+  /// Fenced, and the marker understood, once since it was made.
+  bool recovered() const;
+  std::exception_ptr failure() const;
+  CheckpointId published() const;
+  /// Everything that was committed is published.
+  bool caught_up() const;
+
+  struct Status {
+    CheckpointId published = 0;
+    std::uint64_t waiting_epochs = 0;
+    std::uint64_t waiting_bytes = 0;
+    SteadyTime waiting_since = kNever;
+    std::uint64_t publishes = 0;
+    std::uint64_t published_rows = 0;
+    std::string waiting_for;  ///< "PostgreSQL: connection refused"; empty: nothing outside
+  };
+  Status status() const;
+
+ private:
+  enum class State { kFencing, kReady, kFailed };
+  struct Plan;
+
+  bool fence();
+  bool publish();
+  Plan plan_publish() const;
+  bool take_answer(const TargetAnswer& answer, const Plan& plan);
+  void published_up_to(CheckpointId epoch, std::uint64_t rows);
+  void doubt(const TargetAnswer& answer);
+  void succeeded();
+  void fail(std::exception_ptr failure);
+  void pass_rendezvous() LEVADA_REQUIRES(mutex_);
+  std::size_t first_waiting() const LEVADA_REQUIRES(mutex_);
+
+  Parts parts_;
+  std::atomic<Waker*> waker_{nullptr};
+  std::atomic<bool> interrupted_{false};
+
+  // Of step().
+  State state_ = State::kFencing;
+  SteadyTime created_at_;
+  SteadyTime retry_at_ = SteadyTime::min();
+  Duration pause_{};
+  int conflicts_ = 0;
+  int lock_waits_ = 0;
+  SteadyTime away_since_ = kNever;
+  std::uint64_t random_;
+
+  mutable Mutex mutex_;
+  ShardHistory history_ LEVADA_GUARDED_BY(mutex_);
+  std::vector<SteadyTime> since_ LEVADA_GUARDED_BY(mutex_);  // of history_.epochs
+  CheckpointId restored_ LEVADA_GUARDED_BY(mutex_) = 0;      // invariant 3
+  bool arrived_ LEVADA_GUARDED_BY(mutex_) = false;
+  bool recovered_ LEVADA_GUARDED_BY(mutex_) = false;
+  bool hurry_ LEVADA_GUARDED_BY(mutex_) = false;
+  std::uint64_t publishes_ LEVADA_GUARDED_BY(mutex_) = 0;
+  std::uint64_t published_rows_ LEVADA_GUARDED_BY(mutex_) = 0;
+  std::string waiting_for_ LEVADA_GUARDED_BY(mutex_);
+  SteadyTime next_time_ LEVADA_GUARDED_BY(mutex_) = kNever;
+  std::exception_ptr failure_ LEVADA_GUARDED_BY(mutex_);
+};
+
+}  // namespace levada

@@ -1,0 +1,163 @@
+// EpochSinks: the exactly-once sinks of a job, from its first attempt to its end. It knows which segments
+// have been sealed, puts them into the manifest, hands what a manifest has made exist to the publishers,
+// and says when sinks must take no more rows.
+//
+// The way of an epoch: the sink's operator appends records to its subtask's segment; the barrier seals it
+// (EpochSink::sealed); when all subtasks have answered, fill() puts every segment sealed since the last
+// manifest into the next one, those of checkpoints that were given up included; the manifest's rename is
+// the commit; committed() hands the epoch to the publishers of its shards; what they have published is
+// recorded in a later manifest, and then the files go with the sweep.
+//
+// Invariants:
+// 1. A manifest names, for each sink, every epoch that some shard had not published when it was written,
+//    so a restore needs one manifest; older ones only when a target's marker went back.
+// 2. Shard s publishes the segments of the subtasks i with i mod S = s, in the order of subtasks. S and
+//    the generation never change once a manifest has them.
+// 3. Publishers outlive attempts. A restart within the process restores the newest manifest, whose epochs
+//    they were given when it was committed; one that was found although its commit had failed is given to
+//    them then, after its directory is synced. They are never given an epoch twice, and nothing is
+//    fenced anew: the incarnation is that of the process.
+// 4. Segments that the tasks of an earlier attempt seal late are not taken.
+//
+// Threads:  constructor, recover(), restarted(), fill(), committed() and the like from the job's control;
+//           EpochSink's functions as they say.
+// Failures: JobError of the decisions of epoch_recovery.h; StateError for a manifest that does not fit
+//           the graph.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "checkpoint/epoch_log.h"
+#include "checkpoint/epoch_publisher.h"
+#include "checkpoint/job_directory.h"
+#include "levada/job.h"
+#include "levada/options.h"
+
+namespace levada {
+
+/// One exactly-once sink of the graph.
+struct EpochSinkSpec {
+  int node = -1;
+  std::string uid;
+  std::string name;
+  SinkFactory* factory = nullptr;
+};
+
+/// What a sink's subtasks and its publishers share.
+class EpochSink {
+ public:
+  EpochSink(EpochSinkSpec spec, JobDirectory& directory, const Clock& clock, MemoryShare& memory);
+
+  const EpochSinkSpec& spec() const noexcept { return spec_; }
+
+  // ---- the operator's side; any thread
+  /// False while so much waits to be published that no more rows should come. Always true while a
+  /// barrier is on its way.
+  bool takes_rows() const noexcept;
+  /// Why takes_rows() is false.
+  std::string waiting_for() const;
+  std::unique_ptr<EpochLogWriter> make_log_writer(std::uint32_t subtask, std::string schema,
+                                                  BackgroundQueue& background);
+
+ private:
+  friend class EpochSinks;
+  struct Sealed {
+    int attempt = 0;
+    EpochSegment segment;
+  };
+
+  void sealed(int attempt, const EpochSegment& segment);
+  std::string log_name() const;
+
+  const EpochSinkSpec spec_;
+  JobDirectory& directory_;
+  const Clock& clock_;
+  MemoryShare& memory_;
+
+  // Of the control.
+  std::uint64_t generation_ = 0;
+  std::vector<std::unique_ptr<EpochPublisher>> publishers_;  // one per shard
+  std::vector<SinkEpoch> epochs_;  // committed, not yet known to be published by all shards
+  CheckpointId handed_over_ = 0;
+  std::uint64_t next_writer_ = 0;
+
+  std::atomic<int> attempt_{0};
+  std::atomic<bool> full_{false};
+  std::atomic<bool> barrier_under_way_{false};
+  std::atomic<std::uint64_t> open_bytes_{0};  // appended since the last manifest
+
+  mutable Mutex mutex_;
+  std::vector<EpochSegment> sealed_ LEVADA_GUARDED_BY(mutex_);  // not yet in a committed manifest
+  std::string full_because_ LEVADA_GUARDED_BY(mutex_);
+};
+
+class EpochSinks {
+ public:
+  struct Parts {
+    std::string job;
+    std::uint64_t owner = 0;
+    JobDirectory* directory = nullptr;
+    EpochLogOptions limits;
+    int retained = 2;
+    ExecuteOptions execute;
+    const Clock* clock = nullptr;
+    Log* log = nullptr;
+    MemoryShare* memory = nullptr;
+    std::function<void()> changed;  ///< wakes the job's control; any thread
+  };
+  EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks);
+  ~EpochSinks();
+
+  // ---- attempts
+  /// Before the first attempt: makes the publishers, which then have to be stepped. `manifests` are those
+  /// that can be read, the one to restore last; empty: a fresh start.
+  void recover(const std::vector<Manifest>& manifests);
+  /// All shards are fenced and their markers understood. Throws what a publisher failed with.
+  bool recovered() const;
+  /// Before every attempt after the first: `manifest` is the one it restores, if any.
+  void restarted(const Manifest* manifest);
+  std::vector<EpochPublisher*> publishers() const;
+  /// Throws what a publisher failed with, as a JobError.
+  void check() const;
+  /// For the end of the job.
+  void interrupt() noexcept;
+
+  /// The sink of a node; null when the node is none of these.
+  EpochSink* find(int node) const;
+
+  // ---- checkpoints
+  /// Adds what the sinks have to the manifest `manifest.id`, whose subtasks have all answered.
+  void fill(Manifest& manifest) const;
+  void committed(const Manifest& manifest);
+  void barrier_under_way(bool under_way);
+  /// Whether another checkpoint would only make the log longer.
+  bool holds_checkpoints();
+  /// Everything committed is published.
+  bool all_published() const;
+  /// Says that the end is near.
+  void hurry();
+  /// The newest manifest does not say yet what has been published since.
+  bool unrecorded() const;
+
+  /// Looks at limits; call now and then.
+  void update_limits();
+  void add_status(JobStatus& status) const;
+
+ private:
+  EpochSink& make_shards(EpochSink& sink, const std::vector<Manifest>& manifests);
+
+  Parts parts_;
+  std::vector<std::unique_ptr<EpochSink>> sinks_;
+  std::uint64_t limit_bytes_ = 0;
+  std::vector<CheckpointId> retained_;  // the newest committed manifests, oldest first
+};
+
+}  // namespace levada
