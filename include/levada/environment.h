@@ -71,10 +71,10 @@ class StreamEnvironment {
   /// directory that verifies, else starts fresh.
   ///
   /// Errors:  GraphError with everything wrong with the graph; JobError when the job fails.
-  void execute(std::string_view job_name);
+  void execute(std::string_view job_name, const ExecuteOptions& options = {});
 
   /// Starts the graph and returns at once. Errors of the graph are thrown here, all others by the job.
-  Job execute_async(std::string_view job_name);
+  Job execute_async(std::string_view job_name, const ExecuteOptions& options = {});
 
   /// The physical plan as text, without running anything. Errors: GraphError.
   std::string explain() const;

@@ -55,7 +55,8 @@ class MemoryShare {
 /// Threads: the shares are fixed at construction.
 class MemoryBudget {
  public:
-  /// Divides `total_bytes`: channels, state, snapshots, prefetch (Kafka), sinks (rows buffered by sinks).
+  /// Divides `total_bytes`: channels, state, snapshots, prefetch (Kafka), sinks (rows buffered by sinks),
+  /// epoch_log (output on its way to the log).
   explicit MemoryBudget(std::size_t total_bytes);
 
   std::size_t total_bytes() const noexcept { return total_bytes_; }
@@ -64,6 +65,7 @@ class MemoryBudget {
   MemoryShare& snapshots() noexcept { return *shares_[2]; }
   MemoryShare& prefetch() noexcept { return *shares_[3]; }
   MemoryShare& sinks() noexcept { return *shares_[4]; }
+  MemoryShare& epoch_log() noexcept { return *shares_[5]; }
   const std::vector<std::unique_ptr<MemoryShare>>& shares() const noexcept { return shares_; }
 
  private:

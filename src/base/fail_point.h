@@ -25,9 +25,18 @@
 namespace levada {
 
 /// What a job is doing, as far as a kill campaign counts it.
-enum class Phase : std::uint8_t { kRun, kRestore, kAlign, kWrite, kManifest, kFlush };
+enum class Phase : std::uint8_t {
+  kRun,
+  kRestore,
+  kAlign,
+  kWrite,
+  kManifest,
+  kFlush,
+  kLog,
+  kPublish,
+};
 
-/// "run", "restore", "align", "write", "manifest" or "flush".
+/// "run", "restore", "align", "write", "manifest", "flush", "log" or "publish".
 constexpr std::string_view to_string(Phase phase) {
   switch (phase) {
     case Phase::kRun: return "run";
@@ -36,6 +45,8 @@ constexpr std::string_view to_string(Phase phase) {
     case Phase::kWrite: return "write";
     case Phase::kManifest: return "manifest";
     case Phase::kFlush: return "flush";
+    case Phase::kLog: return "log";
+    case Phase::kPublish: return "publish";
   }
   return "?";
 }

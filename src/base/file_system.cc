@@ -63,7 +63,8 @@ class LocalWritableFile final : public WritableFile {
   }
 
   void sync() override {
-    if (::fsync(fd_.get()) != 0) throw_file_error("sync", path_, errno);
+    // Of the metadata only the length is needed, which this includes.
+    if (::fdatasync(fd_.get()) != 0) throw_file_error("sync", path_, errno);
   }
 
   void close() override {

@@ -34,7 +34,8 @@ void MemoryShare::note_peak(std::size_t used) noexcept {
 }
 
 MemoryBudget::MemoryBudget(std::size_t total_bytes) : total_bytes_(total_bytes) {
-  const std::size_t sixteenth = total_bytes / 16;
+  const std::size_t half_sixteenth = total_bytes / 32;
+  const std::size_t sixteenth = 2 * half_sixteenth;
   const auto add = [this](const char* name, std::size_t limit_bytes) {
     shares_.push_back(std::make_unique<MemoryShare>(name, limit_bytes));
   };
@@ -42,7 +43,8 @@ MemoryBudget::MemoryBudget(std::size_t total_bytes) : total_bytes_(total_bytes) 
   add("state", 8 * sixteenth);
   add("snapshots", sixteenth);
   add("prefetch", 2 * sixteenth);
-  add("sinks", sixteenth);
+  add("sinks", half_sixteenth);
+  add("epoch_log", half_sixteenth);
 }
 
 std::size_t default_memory_bytes() {

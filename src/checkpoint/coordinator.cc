@@ -6,14 +6,17 @@
 #include "levada/assert.h"
 
 #include "base/fail_point.h"
+#include "base/planted_bug.h"
 
 namespace levada {
 
 CheckpointCoordinator::CheckpointCoordinator(JobDirectory& directory, CheckpointOptions options,
-                                             Manifest manifest, const Clock& clock, Log& log)
+                                             Manifest manifest, EpochSinks* sinks,
+                                             const Clock& clock, Log& log)
     : directory_(directory),
       options_(std::move(options)),
       manifest_(std::move(manifest)),
+      sinks_(sinks),
       clock_(clock),
       log_(log),
       next_(clock.steady_now() + options_.interval) {}
@@ -37,6 +40,7 @@ Barrier CheckpointCoordinator::begin(bool final, bool stop) {
   missing_ = manifest_.subtasks.size();
   has_answered_.assign(missing_, false);
   bytes_ = 0;
+  if (sinks_ != nullptr) sinks_->barrier_under_way(true);
   return barrier_;
 }
 
@@ -62,19 +66,24 @@ void CheckpointCoordinator::commit() {
   manifest_.incarnation = directory_.incarnation();
   manifest_.created = clock_.now();
   manifest_.final = final_;
+  const bool too_soon = sinks_ != nullptr && LEVADA_PLANTED("checkpoint.published_before_manifest");
   try {
+    if (sinks_ != nullptr) sinks_->fill(manifest_);
+    if (too_soon) sinks_->committed(manifest_);
     directory_.commit(manifest_);
   } catch (const std::exception& failure) {
     end(false, failure.what());
     return;
   }
   manifest_.previous = manifest_.id;
+  if (sinks_ != nullptr && !too_soon) sinks_->committed(manifest_);
   end(true, {});
   directory_.sweep(static_cast<std::size_t>(options_.retained));
 }
 
 void CheckpointCoordinator::end(bool committed, const std::string& error) {
   running_ = false;
+  if (sinks_ != nullptr) sinks_->barrier_under_way(false);
   outcome_ = {.checkpoint = barrier_.checkpoint, .committed = committed, .final = final_};
   const SteadyTime now = clock_.steady_now();
   if (committed) {
@@ -91,6 +100,14 @@ void CheckpointCoordinator::end(bool committed, const std::string& error) {
   log_.warning(last_error_);
   if (failing_since_ == kNever) failing_since_ = now;
   final_ = false;
+}
+
+bool CheckpointCoordinator::record_published() {
+  LEVADA_ASSERT(idle() && manifest_.final, "what was published is recorded after the final checkpoint");
+  if (clock_.steady_now() < next_ && failing_since_ != kNever) return false;
+  begin(true, false);
+  commit();
+  return outcome_.committed;
 }
 
 bool CheckpointCoordinator::give_up_if_late() {

@@ -19,6 +19,7 @@
 #include "levada/options.h"
 
 #include "base/log.h"
+#include "checkpoint/epoch_sinks.h"
 #include "checkpoint/job_directory.h"
 #include "exchange/element.h"
 
@@ -26,15 +27,22 @@ namespace levada {
 
 class CheckpointCoordinator {
  public:
-  /// `manifest` has everything but ids, time and handles: its subtasks are in task order.
+  /// `manifest` has everything but ids, time, handles and sinks: its subtasks are in task order. `sinks`
+  /// null: none is exactly once.
   CheckpointCoordinator(JobDirectory& directory, CheckpointOptions options, Manifest manifest,
-                        const Clock& clock, Log& log);
+                        EpochSinks* sinks, const Clock& clock, Log& log);
 
   /// Begins the next checkpoint if it is due. The caller sends the barrier to the sources.
   std::optional<Barrier> trigger_if_due();
   /// Begins the final checkpoint; the caller has seen idle(). `stop`: sources emit nothing after
   /// it.
   Barrier trigger_final(bool stop);
+  /// After the final checkpoint: the same once more, with what has been published since. False: it could
+  /// not be written; try again at next_time().
+  bool record_published();
+  bool due() const { return !running_ && !final_ && clock_.steady_now() >= next_; }
+  /// Makes the next checkpoint due after `delay`.
+  void set_due_in(Duration delay) { next_ = clock_.steady_now() + delay; }
 
   /// Task `task` has answered; `error` empty: with `state`. Returns true when this completed or
   /// ended the checkpoint: outcome() then says how.
@@ -67,6 +75,7 @@ class CheckpointCoordinator {
   JobDirectory& directory_;
   CheckpointOptions options_;
   Manifest manifest_;
+  EpochSinks* const sinks_;
   const Clock& clock_;
   Log& log_;
 

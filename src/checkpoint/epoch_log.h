@@ -56,6 +56,8 @@ class EpochLogWriter {
     std::uint32_t subtask = 0;
     /// Called on the background queue, before anything submitted after seal() runs.
     std::function<void(const EpochSegment&)> sealed;
+    /// Called there when a segment cannot be written: nothing that comes after it may be committed.
+    std::function<void(const std::string& why)> failed;
     /// Called with the bytes that have just been handed to the background, on the task's thread.
     std::function<void(std::uint64_t bytes)> appended;
   };
@@ -71,6 +73,8 @@ class EpochLogWriter {
   /// False while the background is too far behind: then nothing should be appended.
   bool has_room() const noexcept;
   EpochRecordBuffer& buffer() noexcept { return buffer_; }
+  /// Throws when something of it could not be written.
+  void check() const;
   /// Call after appending: hands a large buffer to the background.
   void written();
   /// Hands over what is left, and asks for the segment to be finished as that of `checkpoint`.
@@ -80,14 +84,13 @@ class EpochLogWriter {
   struct Writing;
 
   void hand_over();
-  void throw_failure() const;
 
   Parts parts_;
   EpochRecordBuffer buffer_;
   std::uint64_t records_ = 0;      // of the segment, handed over
   std::uint64_t next_number_ = 0;  // of the temporary name
   std::shared_ptr<Writing> writing_;  // the segment under way; null: it has no bytes yet
-  std::shared_ptr<std::string> failure_;
+  std::shared_ptr<Writing> sealing_;  // the one before
 };
 
 class EpochSegmentReader {

@@ -25,6 +25,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "checkpoint/epoch_recovery.h"
 #include "exchange/channel.h"
 #include "levada/clock.h"
@@ -108,14 +109,15 @@ class EpochPublisher {
 
   bool fence();
   bool publish();
-  Plan plan_publish() const;
-  bool take_answer(const TargetAnswer& answer, const Plan& plan);
-  void published_up_to(CheckpointId epoch, std::uint64_t rows);
+  Plan plan_publish();
+  void take_marker(const TargetAnswer& fenced);
+  void published_to(const Plan& plan, std::uint64_t rows);
   void doubt(const TargetAnswer& answer);
+  void wait(Duration pause);
+  Duration next_pause();
   void succeeded();
   void fail(std::exception_ptr failure);
   void pass_rendezvous() LEVADA_REQUIRES(mutex_);
-  std::size_t first_waiting() const LEVADA_REQUIRES(mutex_);
 
   Parts parts_;
   std::atomic<Waker*> waker_{nullptr};
@@ -123,18 +125,17 @@ class EpochPublisher {
 
   // Of step().
   State state_ = State::kFencing;
-  SteadyTime created_at_;
+  const SteadyTime created_at_;
   SteadyTime retry_at_ = SteadyTime::min();
-  Duration pause_{};
-  int conflicts_ = 0;
-  int lock_waits_ = 0;
+  Duration pause_;
+  int doubts_ = 0;  // since the last success
   SteadyTime away_since_ = kNever;
-  std::uint64_t random_;
+  Random random_;
 
   mutable Mutex mutex_;
   ShardHistory history_ LEVADA_GUARDED_BY(mutex_);
-  std::vector<SteadyTime> since_ LEVADA_GUARDED_BY(mutex_);  // of history_.epochs
-  CheckpointId restored_ LEVADA_GUARDED_BY(mutex_) = 0;      // invariant 3
+  std::size_t next_ LEVADA_GUARDED_BY(mutex_) = 0;  // of history_.epochs: the next to publish
+  CheckpointId restored_ LEVADA_GUARDED_BY(mutex_);  // invariant 3
   bool arrived_ LEVADA_GUARDED_BY(mutex_) = false;
   bool recovered_ LEVADA_GUARDED_BY(mutex_) = false;
   bool hurry_ LEVADA_GUARDED_BY(mutex_) = false;

@@ -24,6 +24,7 @@ namespace levada {
 struct ShardEpoch {
   CheckpointId id = 0;
   std::vector<EpochSegment> segments;  ///< in the order of publishing
+  SteadyTime since{};                  ///< when it was committed, or read back
   std::uint64_t bytes() const noexcept;
 };
 

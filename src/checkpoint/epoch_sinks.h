@@ -54,14 +54,16 @@ struct EpochSinkSpec {
 /// What a sink's subtasks and its publishers share.
 class EpochSink {
  public:
-  EpochSink(EpochSinkSpec spec, JobDirectory& directory, const Clock& clock, MemoryShare& memory);
+  /// `changed`: called when only another checkpoint makes room.
+  EpochSink(EpochSinkSpec spec, JobDirectory& directory, const Clock& clock, MemoryShare& memory,
+            EpochLogOptions limits, std::function<void()> changed);
 
   const EpochSinkSpec& spec() const noexcept { return spec_; }
 
   // ---- the operator's side; any thread
   /// False while so much waits to be published that no more rows should come. Always true while a
   /// barrier is on its way.
-  bool takes_rows() const noexcept;
+  bool takes_rows() const;
   /// Why takes_rows() is false.
   std::string waiting_for() const;
   std::unique_ptr<EpochLogWriter> make_log_writer(std::uint32_t subtask, std::string schema,
@@ -69,34 +71,41 @@ class EpochSink {
 
  private:
   friend class EpochSinks;
-  struct Sealed {
-    int attempt = 0;
-    EpochSegment segment;
+  struct Backlog {
+    std::uint64_t bytes = 0;  // committed, not published
+    SteadyTime since = kNever;
+    std::string waiting_for;
   };
 
+  Backlog backlog() const;
+  bool is_full(const Backlog& backlog) const;
   void sealed(int attempt, const EpochSegment& segment);
-  std::string log_name() const;
+  void failed(int attempt, const std::string& why);
+  SinkState state_of(CheckpointId manifest) const;
+  void committed(const SinkState& state, CheckpointId manifest);
+  void hand_over(const SinkEpoch& epoch);
 
   const EpochSinkSpec spec_;
   JobDirectory& directory_;
   const Clock& clock_;
   MemoryShare& memory_;
+  const EpochLogOptions limits_;
+  const std::function<void()> changed_;
 
-  // Of the control.
+  // Of the control; the first two are fixed by recover().
   std::uint64_t generation_ = 0;
   std::vector<std::unique_ptr<EpochPublisher>> publishers_;  // one per shard
-  std::vector<SinkEpoch> epochs_;  // committed, not yet known to be published by all shards
-  CheckpointId handed_over_ = 0;
-  std::uint64_t next_writer_ = 0;
+  std::vector<SinkEpoch> epochs_;  // of the newest manifest: not published by all shards then
+  std::vector<CheckpointId> recorded_;  // per shard, published as the newest manifest says
+  std::uint64_t writers_ = 0;
 
   std::atomic<int> attempt_{0};
-  std::atomic<bool> full_{false};
   std::atomic<bool> barrier_under_way_{false};
-  std::atomic<std::uint64_t> open_bytes_{0};  // appended since the last manifest
+  std::atomic<std::uint64_t> open_bytes_{0};  // appended and in no manifest yet
 
   mutable Mutex mutex_;
-  std::vector<EpochSegment> sealed_ LEVADA_GUARDED_BY(mutex_);  // not yet in a committed manifest
-  std::string full_because_ LEVADA_GUARDED_BY(mutex_);
+  std::vector<EpochSegment> sealed_ LEVADA_GUARDED_BY(mutex_);  // and in no committed manifest yet
+  std::string broken_ LEVADA_GUARDED_BY(mutex_);  // why segments of this attempt are missing
 };
 
 class EpochSinks {
@@ -127,6 +136,8 @@ class EpochSinks {
   std::vector<EpochPublisher*> publishers() const;
   /// Throws what a publisher failed with, as a JobError.
   void check() const;
+  /// A publisher failed: no restart of the job within this process will help.
+  bool failed() const;
   /// For the end of the job.
   void interrupt() noexcept;
 
@@ -134,12 +145,15 @@ class EpochSinks {
   EpochSink* find(int node) const;
 
   // ---- checkpoints
-  /// Adds what the sinks have to the manifest `manifest.id`, whose subtasks have all answered.
+  /// Adds what the sinks have to the manifest `manifest.id`, whose subtasks have all answered. Throws
+  /// StateError when some of it could not be written.
   void fill(Manifest& manifest) const;
   void committed(const Manifest& manifest);
   void barrier_under_way(bool under_way);
-  /// Whether another checkpoint would only make the log longer.
-  bool holds_checkpoints();
+  /// Whether another checkpoint would only make the log longer: a sink is full of what it has committed.
+  bool holds_checkpoints() const;
+  /// Whether only another checkpoint makes room: a sink is full of what it has not committed.
+  bool wants_checkpoint() const;
   /// Everything committed is published.
   bool all_published() const;
   /// Says that the end is near.
@@ -147,17 +161,20 @@ class EpochSinks {
   /// The newest manifest does not say yet what has been published since.
   bool unrecorded() const;
 
-  /// Looks at limits; call now and then.
-  void update_limits();
   void add_status(JobStatus& status) const;
 
  private:
-  EpochSink& make_shards(EpochSink& sink, const std::vector<Manifest>& manifests);
+  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests);
+  void refuse_orphans(const Manifest& manifest) const;
+  void add_publisher(EpochSink& sink, int shard, ShardHistory history,
+                     std::shared_ptr<ShardRendezvous> rendezvous);
+  void forget_unretained(CheckpointId manifest);
 
   Parts parts_;
   std::vector<std::unique_ptr<EpochSink>> sinks_;
-  std::uint64_t limit_bytes_ = 0;
-  std::vector<CheckpointId> retained_;  // the newest committed manifests, oldest first
+  CheckpointId handed_over_ = 0;  // the newest manifest whose epochs the publishers have
+  // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
+  std::vector<std::vector<std::vector<CheckpointId>>> retained_;
 };
 
 }  // namespace levada

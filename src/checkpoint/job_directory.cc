@@ -14,6 +14,7 @@
 #include "base/crc32c.h"
 #include "base/fail_point.h"
 #include "base/percent_encoding.h"
+#include "base/planted_bug.h"
 
 namespace levada {
 namespace {
@@ -22,6 +23,8 @@ constexpr std::string_view kManifestPrefix = "manifest-";
 constexpr std::string_view kStatePrefix = "state-";
 constexpr std::string_view kTemporaryPrefix = "tmp-";
 constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kOpenPrefix = "open-";
+constexpr std::string_view kSegmentSuffix = ".log";
 constexpr std::string_view kIncarnationHead = "levada incarnation 1 ";
 constexpr std::size_t kIdDigits = 20;
 constexpr std::uint64_t kManifestBytesMax = std::uint64_t{1} << 30;
@@ -74,7 +77,16 @@ JobDirectory::JobDirectory(FileSystem& files, std::string_view directory, std::s
       log_(log),
       job_name_(std::move(job_name)),
       path_(join_path(directory, percent_encode(job_name_))),
-      state_path_(join_path(path_, "state")) {}
+      state_path_(join_path(path_, "state")),
+      log_path_(join_path(path_, "log")) {}
+
+std::string JobDirectory::log_directory(std::string_view sink, std::uint32_t subtask) const {
+  return join_path(join_path(log_path_, percent_encode(sink)), std::to_string(subtask));
+}
+
+std::string JobDirectory::open_segment_name() const {
+  return std::string(kOpenPrefix) + padded(incarnation_);
+}
 
 // ---- opening
 
@@ -84,7 +96,7 @@ void JobDirectory::open() {
   check_private(path_);
   const std::string lock_path = join_path(path_, "LOCK");
   lock_ = files_.try_lock(lock_path);
-  if (!lock_) {
+  if (!lock_ && !LEVADA_PLANTED("directory.lock_not_taken")) {
     throw JobError(
         JobErrorCode::kAlreadyRunning, {}, -1,
         "another instance of job '" + job_name_ + "' is running: it holds '" + lock_path + "'");
@@ -118,6 +130,7 @@ void JobDirectory::raise_incarnation() {
   const std::vector<CheckpointId> ids = manifest_ids();
   const std::uint64_t newest = ids.empty() ? 0 : ids.front() >> 32;
   incarnation_ = std::max(read_incarnation(), newest) + 1;
+  if (LEVADA_PLANTED("directory.incarnation_not_raised") && incarnation_ > 1) --incarnation_;
   if (incarnation_ > UINT32_MAX) throw StateError("'" + path_ + "': too many incarnations");
   const std::string path = join_path(path_, "INCARNATION");
   const std::string temporary = path + std::string(kTemporarySuffix);
@@ -185,10 +198,24 @@ std::optional<Manifest> JobDirectory::newest_valid() {
                    " checkpoints but none that can be used; the newest: " + first_problem);
 }
 
+std::vector<Manifest> JobDirectory::manifests_up_to(CheckpointId newest) {
+  std::vector<Manifest> manifests;
+  for (const CheckpointId id : manifest_ids()) {
+    if (id > newest) continue;
+    try {
+      manifests.push_back(read_manifest(id));
+    } catch (const StateError& error) {
+      log_.warning(error.what());
+    }
+  }
+  std::reverse(manifests.begin(), manifests.end());
+  return manifests;
+}
+
 // ---- checkpoints
 
 CheckpointId JobDirectory::begin_checkpoint() {
-  LEVADA_ASSERT(lock_ != nullptr, "a job directory is opened before it is written to");
+  LEVADA_ASSERT(lock_ != nullptr || LEVADA_PLANTED("directory.lock_not_taken"), "a job directory is opened before it is written to");
   MutexLock lock(mutex_);
   LEVADA_ASSERT(begun_ < UINT32_MAX, "an incarnation has fewer than 2^32 checkpoints");
   const CheckpointId id = incarnation_ << 32 | ++begun_;
@@ -218,6 +245,7 @@ bool JobDirectory::reserve(CheckpointId id, const std::string& name) {
 void JobDirectory::abandon(CheckpointId id) noexcept {
   MutexLock lock(mutex_);
   under_way_.erase(id);
+  if (LEVADA_PLANTED("checkpoint.id_reused") && id > newest_committed_) --begun_;
 }
 
 void JobDirectory::commit(const Manifest& manifest) {
@@ -228,7 +256,9 @@ void JobDirectory::commit(const Manifest& manifest) {
     abandon(manifest.id);
     throw;
   }
-  abandon(manifest.id);
+  MutexLock lock(mutex_);
+  newest_committed_ = manifest.id;
+  under_way_.erase(manifest.id);
 }
 
 void JobDirectory::write_and_name(const Manifest& manifest) {
@@ -248,7 +278,7 @@ void JobDirectory::write_and_name(const Manifest& manifest) {
   uncounted_.insert(manifest.id);
   files_.rename(temporary, path);
   LEVADA_FAILPOINT("checkpoint.manifest.renamed", kManifest);
-  files_.sync_directory(path_);
+  if (!LEVADA_PLANTED("manifest.directory_not_synced")) files_.sync_directory(path_);
   uncounted_.erase(manifest.id);
   LEVADA_FAILPOINT("checkpoint.manifest.committed", kManifest);
 }
@@ -257,7 +287,7 @@ void JobDirectory::write_manifest(const Manifest& manifest, const std::string& t
   const std::unique_ptr<WritableFile> file = files_.create(temporary);
   file->append(encode(manifest));
   LEVADA_FAILPOINT("checkpoint.manifest.written", kManifest);
-  file->sync();
+  if (!LEVADA_PLANTED("manifest.not_synced")) file->sync();
   LEVADA_FAILPOINT("checkpoint.manifest.synced", kManifest);
   file->close();
 }
@@ -275,7 +305,8 @@ void JobDirectory::remove_quietly(const std::string& path) noexcept {
 // What a sweep keeps and what it removes, as the directory says.
 struct JobDirectory::Marked {
   std::vector<CheckpointId> unwanted;  // manifests
-  std::set<std::string> used;          // state files
+  std::set<std::string> used;          // names of state files, paths of segments
+  CheckpointId newest = 0;             // of those that stay
   bool complete = true;                // false: some manifest that stays could not be read
 };
 
@@ -288,9 +319,19 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
       continue;
     }
     try {
-      for (const SubtaskState& subtask : read_manifest(id).subtasks) {
+      const Manifest manifest = read_manifest(id);
+      for (const SubtaskState& subtask : manifest.subtasks) {
         if (!subtask.state.is_inline()) marked.used.insert(subtask.state.file);
       }
+      for (const SinkState& sink : manifest.sinks) {
+        for (const SinkEpoch& epoch : sink.epochs) {
+          for (const EpochSegment& segment : epoch.segments) {
+            marked.used.insert(join_path(log_directory(sink.uid, segment.subtask),
+                                         segment_file_name(segment.epoch)));
+          }
+        }
+      }
+      marked.newest = std::max(marked.newest, id);
       if (!uncounted_.contains(id)) ++counted;
     } catch (const StateError& error) {
       // It may be the disk and not the manifest: as long as it stays, so do its files.
@@ -309,6 +350,7 @@ JobDirectory::Swept JobDirectory::sweep(std::size_t retained) noexcept {
     swept.manifests = remove_manifests(marked);
     LEVADA_FAILPOINT("checkpoint.sweep", kManifest);
     remove_state_files(marked, swept);
+    remove_segments(marked, swept);
     remove_temporary_manifests(swept);
   } catch (const std::exception& error) {
     log_.warning("old checkpoints were not removed: " + std::string(error.what()));
@@ -336,6 +378,33 @@ void JobDirectory::remove_state_files(const Marked& marked, Swept& swept) {
       swept.state_files += remove_unless_under_way(name) ? 1 : 0;
     }
   }
+}
+
+void JobDirectory::remove_segments(const Marked& marked, Swept& swept) {
+  if (!files_.exists(log_path_)) return;  // no sink has logged anything yet
+  for (const std::string& sink : files_.list(log_path_)) {
+    const std::string sink_path = join_path(log_path_, sink);
+    for (const std::string& subtask : files_.list(sink_path)) {
+      const std::string folder = join_path(sink_path, subtask);
+      for (const std::string& name : files_.list(folder)) {
+        const std::string path = join_path(folder, name);
+        if (!is_needless_segment(name, path, marked)) continue;
+        files_.remove(path);
+        ++swept.segments;
+      }
+    }
+  }
+}
+
+bool JobDirectory::is_needless_segment(const std::string& name, const std::string& path,
+                                       const Marked& marked) const {
+  if (const auto incarnation = id_in(name, kOpenPrefix, false)) {
+    return *incarnation != incarnation_;  // its writer removes one of ours
+  }
+  const auto epoch = id_in(name, {}, false);
+  if (!epoch || !name.ends_with(kSegmentSuffix)) return false;
+  const bool may_still_be_named = *epoch > marked.newest && *epoch >> 32 == incarnation_;
+  return marked.complete && !may_still_be_named && !marked.used.contains(path);
 }
 
 bool JobDirectory::remove_unless_under_way(const std::string& name) {

@@ -5,6 +5,7 @@
 //     INCARNATION              how often the job was started
 //     manifest-<20-digit id>   one per retained checkpoint; its rename is the only commit decision
 //     state/state-<hash>-<length>, state/tmp-<id>-<chain>-<subtask>
+//     log/<percent-encoded sink>/<subtask>/<20-digit epoch>.log, …/open-<20-digit incarnation>-…
 //
 // Invariants:
 // 1. A manifest is given its name after every file it names, and it itself, are synced.
@@ -13,6 +14,8 @@
 // after
 //    the removal of the manifests that did is synced. Nothing is counted: every sweep reads the
 //    truth.
+//    A segment of the epoch log that no manifest names may still come to be named if it was sealed for a
+//    checkpoint newer than the newest manifest by this incarnation: it stays until then.
 // 4. A manifest found damaged, or whose commit failed, does not count among the retained ones.
 //
 // Threads:  begin_checkpoint, writers and abandon from any thread; the rest from one (the
@@ -50,11 +53,20 @@ class JobDirectory {
   const std::string& path() const noexcept { return path_; }
   const std::string& state_path() const noexcept { return state_path_; }
   FileSystem& files() const noexcept { return files_; }
+  /// Where the segments of a sink's subtask are.
+  std::string log_directory(std::string_view sink, std::uint32_t subtask) const;
+  /// How a segment is called while it is written; the caller appends what makes it unique.
+  std::string open_segment_name() const;
 
   /// The newest checkpoint whose manifest decodes and whose state is all there. Warns of each newer
   /// one that is damaged. Empty when there are no manifests at all; StateError when there are but
   /// none is good: a job never starts afresh over checkpoints that it cannot read.
   std::optional<Manifest> newest_valid();
+
+  /// The manifests that can be read and are not newer than `newest`, oldest first.
+  std::vector<Manifest> manifests_up_to(CheckpointId newest);
+  /// Returns when the manifests there are survive a power loss.
+  void sync() { files_.sync_directory(path_); }
 
   /// Starts a checkpoint and gives its id. Its files are kept until commit() or abandon().
   CheckpointId begin_checkpoint();
@@ -71,6 +83,7 @@ class JobDirectory {
   struct Swept {
     std::size_t manifests = 0;
     std::size_t state_files = 0;
+    std::size_t segments = 0;
     std::size_t temporary_files = 0;
   };
   /// Removes all but the newest `retained` (at least 1) checkpoints and every file nobody needs.
@@ -97,6 +110,9 @@ class JobDirectory {
   Marked mark(std::size_t retained);
   std::size_t remove_manifests(const Marked& marked);
   void remove_state_files(const Marked& marked, Swept& swept);
+  void remove_segments(const Marked& marked, Swept& swept);
+  bool is_needless_segment(const std::string& name, const std::string& path,
+                           const Marked& marked) const;
   bool remove_unless_under_way(const std::string& name);
   bool remove_temporary(const std::string& name, CheckpointId id);
   void remove_temporary_manifests(Swept& swept);
@@ -106,12 +122,14 @@ class JobDirectory {
   std::string job_name_;
   std::string path_;
   std::string state_path_;
+  std::string log_path_;
   std::unique_ptr<FileLock> lock_;
   std::uint64_t incarnation_ = 0;
   std::set<CheckpointId> uncounted_;  // invariant 4
 
   Mutex mutex_;
   std::uint32_t begun_ LEVADA_GUARDED_BY(mutex_) = 0;
+  CheckpointId newest_committed_ LEVADA_GUARDED_BY(mutex_) = 0;
   // The checkpoints under way and the names their files have got.
   std::map<CheckpointId, std::set<std::string>> under_way_ LEVADA_GUARDED_BY(mutex_);
 };

@@ -1,4 +1,4 @@
-# levada_postgres: the PostgreSQL sink, on libpqxx.
+# levada_postgres: the PostgreSQL sinks, on libpqxx.
 find_package(Pqxx REQUIRED)
 
 set(postgres ${CMAKE_CURRENT_LIST_DIR})
@@ -7,6 +7,9 @@ add_library(levada_postgres
   ${postgres}/postgres_connection.cc
   ${postgres}/postgres_conninfo.cc
   ${postgres}/postgres_encoding.cc
+  ${postgres}/postgres_epochs.cc
+  ${postgres}/postgres_lines.cc
+  ${postgres}/postgres_marker.cc
   ${postgres}/postgres_rows.cc
   ${postgres}/postgres_sink.cc
   ${postgres}/postgres_statements.cc

@@ -46,6 +46,12 @@ bool CallGuard::expired() {
   return expired_;
 }
 
+void CallGuard::expire() noexcept {
+  const MutexLock lock(mutex_);
+  expired_ = true;
+  ::shutdown(socket_, SHUT_RDWR);
+}
+
 // Real time, not the job's clock: what is bounded is a wait for the outside.
 void CallGuard::arm(Duration timeout) {
   const MutexLock lock(mutex_);

@@ -33,6 +33,8 @@ class CallGuard {
     CallGuard& guard_;
   };
 
+  /// Loses the connection now, whether a call is under way or not; from any thread.
+  void expire() noexcept LEVADA_EXCLUDES(mutex_);
   /// Whether a call was too long; the connection is then lost.
   bool expired() LEVADA_EXCLUDES(mutex_);
 

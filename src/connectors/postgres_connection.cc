@@ -231,6 +231,8 @@ Connection::~Connection() {
   parts_->connection->disconnect();
 }
 
+void Connection::interrupt() noexcept { parts_->guard.expire(); }
+
 void Connection::set_call_timeout(Duration call_timeout) noexcept {
   parts_->call_timeout = call_timeout;
 }
@@ -276,10 +278,14 @@ auto checked(pqxx::connection_base& connection, CallGuard& guard, Duration timeo
 
 // Only ever raises durability: remote_apply stays what it is. A client that is frozen in the middle
 // does not hold its locks for ever.
-std::string settings_of_transaction(Duration call_timeout) {
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(call_timeout).count();
-  return "SET LOCAL statement_timeout = " + std::to_string(ms) +
-         "; SET LOCAL idle_in_transaction_session_timeout = " + std::to_string(2 * ms) +
+std::string settings_of_transaction(const TransactionLimits& limits) {
+  const auto ms = [](Duration time) {
+    return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(time).count());
+  };
+  return "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = " +
+         ms(limits.statement) +
+         "; SET LOCAL idle_in_transaction_session_timeout = " + ms(limits.idle) +
+         (limits.lock > Duration{0} ? "; SET LOCAL lock_timeout = " + ms(limits.lock) : "") +
          "; SELECT pg_catalog.set_config('synchronous_commit', 'on', true) "
          "WHERE pg_catalog.current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
 }
@@ -301,11 +307,15 @@ std::vector<ResultRow> rows_of(const pqxx::result& result) {
 
 }  // namespace
 
-Transaction::Transaction(Connection& connection) : parts_(new Parts{*connection.parts_}) {
+Transaction::Transaction(Connection& connection, const TransactionLimits& limits)
+    : parts_(new Parts{*connection.parts_}) {
   Connection::Parts& home = parts_->home;
+  TransactionLimits bounds = limits;
+  if (bounds.statement == Duration{0}) bounds.statement = home.call_timeout;
+  if (bounds.idle == Duration{0}) bounds.idle = 2 * bounds.statement;
   checked(*home.connection, home.guard, home.call_timeout, [&] {
     parts_->work.emplace(*home.connection);
-    parts_->work->exec(settings_of_transaction(home.call_timeout));
+    parts_->work->exec(settings_of_transaction(bounds));
   });
 }
 

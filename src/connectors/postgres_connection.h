@@ -51,6 +51,8 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  /// Makes the call under way, and all later ones, fail as with a lost connection; from any thread.
+  void interrupt() noexcept;
   /// For the calls from now on.
   void set_call_timeout(Duration call_timeout) noexcept;
   /// The identifier in quotes.
@@ -65,10 +67,17 @@ class Connection {
   std::unique_ptr<Parts> parts_;
 };
 
+/// Bounds that the server keeps within one transaction.
+struct TransactionLimits {
+  Duration statement{};  ///< 0: the connection's call timeout
+  Duration lock{};       ///< how long a statement waits for a lock; 0: as long as it may take
+  Duration idle{};       ///< between statements; 0: twice the statement's
+};
+
 class Transaction {
  public:
-  /// Begins. What it commits is durable, whatever the user's settings say.
-  explicit Transaction(Connection& connection);
+  /// Begins, READ COMMITTED. What it commits is durable, whatever the user's settings say.
+  explicit Transaction(Connection& connection, const TransactionLimits& limits = {});
   ~Transaction();
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;

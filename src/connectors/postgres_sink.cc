@@ -1,5 +1,6 @@
-// The sink's writer: collects rows and sends them, one transaction a batch. A batch stays in the buffer
-// until its commit has returned, so a lost connection costs time and no row.
+// The at-least-once writer: collects rows and sends them, one transaction a batch. A batch stays in the
+// buffer until its commit has returned, so a lost connection costs time and no row. And the factory of both
+// faces.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "base/fail_point.h"
 #include "connectors/postgres_connection.h"
 #include "connectors/postgres_conninfo.h"
+#include "connectors/postgres_epochs.h"
 #include "connectors/postgres_rows.h"
 #include "connectors/postgres_statements.h"
 #include "connectors/postgres_table.h"
@@ -256,18 +258,29 @@ class PostgresWriter final : public SinkWriter {
 class PostgresSink final : public SinkFactory {
  public:
   explicit PostgresSink(SinkSettings settings)
-      : settings_(std::make_shared<const SinkSettings>(std::move(settings))) {}
+      : settings_(std::make_shared<const SinkSettings>(std::move(settings))),
+        epochs_(std::make_shared<EpochTable>(settings_)) {}
 
   std::unique_ptr<SinkWriter> make_writer() override {
     return std::make_unique<PostgresWriter>(settings_);
   }
   bool blocks() const override { return true; }
+  Guarantee best_guarantee() const override { return Guarantee::kExactlyOnce; }
   const Guarantee* wanted_guarantee() const override {
     return settings_->guarantee ? &*settings_->guarantee : nullptr;
   }
+  std::shared_ptr<const levada::detail::KeyHasher> partitioning() const override {
+    return settings_->hasher;
+  }
+  std::unique_ptr<EpochEncoder> make_encoder() override { return make_epoch_encoder(epochs_); }
+  std::unique_ptr<EpochTarget> make_target(const EpochTargetContext& context) override {
+    return make_epoch_target(epochs_, context);
+  }
+  int shards() const override { return settings_->shards; }
 
  private:
   const std::shared_ptr<const SinkSettings> settings_;
+  const std::shared_ptr<EpochTable> epochs_;
 };
 
 }  // namespace

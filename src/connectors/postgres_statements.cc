@@ -22,6 +22,8 @@ std::string list(const std::vector<TargetColumn>& columns, F f) {
   return text;
 }
 
+bool is_upsert(const Target& target) { return target.mode == WriteMode::kUpsert; }
+
 std::string insert_into(const Target& target) {
   return "INSERT INTO " + target.quoted + " (" +
          list(target.columns, [&](std::size_t i) { return target.columns[i].quoted; }) + ") ";
@@ -34,7 +36,7 @@ std::string select(const Target& target, bool with_casts) {
     return "u.c" + number(i) + (with_casts && !cast.empty() ? "::" + cast : "");
   };
   const std::string values = list(target.columns, value);
-  if (!target.upsert) return "SELECT " + values + " FROM ";
+  if (!is_upsert(target)) return "SELECT " + values + " FROM ";
   const std::string keys = list(target.columns, [&](std::size_t i) {
     return target.columns[i].is_key ? "u.c" + number(i) : std::string();
   });
@@ -42,7 +44,7 @@ std::string select(const Target& target, bool with_casts) {
 }
 
 std::string order_and_conflict(const Target& target, std::string_view position) {
-  if (!target.upsert) return {};
+  if (!is_upsert(target)) return {};
   const auto key = [&](std::size_t i) {
     return target.columns[i].is_key ? "u.c" + number(i) : std::string();
   };
@@ -65,16 +67,30 @@ std::string arrays(const Target& target) {
   };
   const auto name = [](std::size_t i) { return "c" + number(i); };
   return "ROWS FROM (" + list(target.columns, parameter) + ")" +
-         (target.upsert ? " WITH ORDINALITY" : "") + " AS u(" + list(target.columns, name) +
-         (target.upsert ? ", n)" : ")");
+         (is_upsert(target) ? " WITH ORDINALITY" : "") + " AS u(" + list(target.columns, name) +
+         (is_upsert(target) ? ", n)" : ")");
+}
+
+// DELETE of the rows whose keys are in u.
+std::string remove_using(const Target& target, const std::string& rows, bool with_casts) {
+  std::string condition;
+  for (std::size_t i = 0; i < target.columns.size(); ++i) {
+    const TargetColumn& column = target.columns[i];
+    if (i > 0) condition += " AND ";
+    condition += "t." + column.quoted + " = u.c" + number(i);
+    if (with_casts && !column.cast.empty()) condition += "::" + column.cast;
+  }
+  return "DELETE FROM " + target.quoted + " AS t USING " + rows + " WHERE " + condition;
 }
 
 }  // namespace
 
 Statements::Statements(const Target& target) : may_copy_(target.may_copy) {
-  from_arrays_ = insert_into(target) + select(target, true) + arrays(target) +
-                 order_and_conflict(target, "u.n");
-  if (!target.upsert) {
+  const bool removes = target.mode == WriteMode::kRemove;
+  from_arrays_ = removes ? remove_using(target, arrays(target), true)
+                         : insert_into(target) + select(target, true) + arrays(target) +
+                               order_and_conflict(target, "u.n");
+  if (target.mode == WriteMode::kInsert) {
     copy_into_ = target.quoted;
     for (const TargetColumn& column : target.columns) copy_columns_.push_back(column.quoted);
     return;
@@ -84,34 +100,35 @@ Statements::Statements(const Target& target) : may_copy_(target.may_copy) {
   };
   create_stage_ = "CREATE TEMPORARY TABLE levada_stage (" + list(target.columns, stage_column) +
                   ") ON COMMIT DROP";
+  const std::string stage = std::string(kStage) + " AS u";
   // A table that is filled once keeps its rows in the order in which they came: ctid is that order.
-  from_stage_ = insert_into(target) + select(target, false) + std::string(kStage) +
-                " AS u" + order_and_conflict(target, "u.ctid");
+  from_stage_ = removes ? remove_using(target, stage, false)
+                        : insert_into(target) + select(target, false) + stage +
+                              order_and_conflict(target, "u.ctid");
   copy_into_ = kStage;
   for (std::size_t i = 0; i < target.columns.size(); ++i) copy_columns_.push_back("c" + number(i));
 }
 
 void Statements::write(Transaction& transaction, const RowBuffer& rows) const {
   if (rows.size() > kUnnestRowsMax && may_copy_) {
-    write_copy(transaction, rows);
-  } else {
-    write_arrays(transaction, rows);
+    std::size_t row = 0;
+    write_lines(transaction, [&](std::string& lines) { return rows.copy_lines(row, lines); });
+    return;
   }
+  std::vector<std::string> literals;
+  for (std::size_t i = 0; i < rows.column_count(); ++i) literals.push_back(rows.array_literal(i));
+  write_arrays(transaction, literals);
 }
 
-void Statements::write_arrays(Transaction& transaction, const RowBuffer& rows) const {
-  std::vector<std::string> parameters;
-  for (std::size_t i = 0; i < rows.column_count(); ++i) {
-    parameters.push_back(rows.array_literal(i));
-  }
-  transaction.query(from_arrays_, parameters);
+void Statements::write_arrays(Transaction& transaction,
+                              const std::vector<std::string>& literals) const {
+  transaction.query(from_arrays_, literals);
 }
 
-void Statements::write_copy(Transaction& transaction, const RowBuffer& rows) const {
+void Statements::write_lines(Transaction& transaction,
+                             const std::function<bool(std::string&)>& next) const {
   if (!create_stage_.empty()) transaction.query(create_stage_);
-  std::size_t row = 0;
-  transaction.copy(copy_into_, copy_columns_,
-                   [&](std::string& lines) { return rows.copy_lines(row, lines); });
+  transaction.copy(copy_into_, copy_columns_, next);
   if (!from_stage_.empty()) transaction.query(from_stage_);
 }
 

@@ -14,11 +14,13 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "connectors/postgres_connection.h"
 #include "connectors/postgres_rows.h"
+#include "levada/connectors/postgres.h"
 
 namespace levada::postgres {
 
@@ -33,7 +35,7 @@ struct TargetColumn {
 struct Target {
   std::string quoted;  ///< "schema"."table"
   std::vector<TargetColumn> columns;
-  bool upsert = false;
+  WriteMode mode = WriteMode::kInsert;
   /// May the rows travel by COPY (privileges, row security)?
   bool may_copy = true;
 };
@@ -49,6 +51,12 @@ class Statements {
   /// Writes all rows of `rows`; their columns are the target's, in the same order.
   void write(Transaction& transaction, const RowBuffer& rows) const;
 
+  bool may_copy() const noexcept { return may_copy_; }
+  /// Writes rows that are array literals, one a column.
+  void write_arrays(Transaction& transaction, const std::vector<std::string>& arrays) const;
+  /// Writes COPY lines through the stage, or straight; `next` as in Transaction::copy().
+  void write_lines(Transaction& transaction, const std::function<bool(std::string&)>& next) const;
+
   /// The statement for a few rows: $1, $2, … are arrays.
   const std::string& from_arrays() const noexcept { return from_arrays_; }
   /// CREATE of the table that COPY fills, and the statement that takes the rows from there; empty when
@@ -57,9 +65,6 @@ class Statements {
   const std::string& from_stage() const noexcept { return from_stage_; }
 
  private:
-  void write_arrays(Transaction& transaction, const RowBuffer& rows) const;
-  void write_copy(Transaction& transaction, const RowBuffer& rows) const;
-
   bool may_copy_;
   std::string from_arrays_;
   std::string create_stage_;

@@ -139,19 +139,27 @@ class TableCheck {
     CheckedTable checked{table_.shown(), {}, {}};
     checked.target.quoted =
         connection_.quote_name(table_.schema) + "." + connection_.quote_name(table_.name);
-    checked.target.upsert = settings_.upsert;
+    checked.target.mode = settings_.mode;
     // COPY into a table of its own needs the right to make one; COPY ignores row security, or refuses.
-    checked.target.may_copy = settings_.upsert ? table_.may_make_temporary : !table_.row_security;
+    checked.target.may_copy = keyed() ? table_.may_make_temporary : !table_.row_security;
     if (table_.server_is_standby) problem("the server is a standby and takes no writes");
     if (!table_.may_use_schema) problem("no permission to use schema " + table_.schema);
-    for (const FieldInfo& field : settings_.row->fields) add_column(field, checked);
-    check_columns_without_field();
-    if (settings_.upsert) check_key();
+    for (const FieldInfo& field : settings_.row->fields) {
+      if (settings_.mode != WriteMode::kRemove || is_key(field)) add_column(field, checked);
+    }
+    if (settings_.mode == WriteMode::kRemove) {
+      check_may_remove();
+    } else {
+      check_columns_without_field();
+    }
+    if (keyed()) check_key();
     if (problems_.empty()) return checked;
     throw wrong("table " + checked.shown + ": " + problems_);
   }
 
  private:
+  bool keyed() const { return settings_.mode != WriteMode::kInsert; }
+
   bool is_key(const FieldInfo& field) const {
     return std::find(settings_.key.begin(), settings_.key.end(), field.offset) !=
            settings_.key.end();
@@ -189,11 +197,21 @@ class TableCheck {
 
   void check_rights(const CatalogueColumn& column, bool key) {
     const std::string quoted = "column \"" + column.name + "\"";
+    if (settings_.mode == WriteMode::kRemove) {
+      if (!column.may_select) problem("no permission to select " + quoted + " of the key");
+      return;
+    }
     if (column.is_computed) problem(quoted + " is generated always");
     if (!column.may_insert) problem("no permission to insert into " + quoted);
-    if (!settings_.upsert) return;
+    if (!keyed()) return;
     if (!key && !column.may_update) problem("no permission to update " + quoted);
     if (key && !column.may_select) problem("no permission to select " + quoted + " of the key");
+  }
+
+  void check_may_remove() {
+    const std::vector<ResultRow> rows = transaction_.query(
+        "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'DELETE')", {table_.oid});
+    if (!flag(rows.front()[0])) problem("no permission to delete from it");
   }
 
   void check_columns_without_field() {
@@ -255,9 +273,13 @@ void check_settings(const SinkSettings& settings) {
   if (settings.table.empty() || has_nul(settings.table) || has_nul(settings.schema)) {
     throw wrong("a table's name is empty or has a NUL byte in it");
   }
+  if (settings.marker_schema.empty() || has_nul(settings.marker_schema)) {
+    throw wrong(table + "marker_schema is empty or has a NUL byte in it");
+  }
+  if (settings.shards < 1) throw wrong(table + "shards must be at least 1");
   if (settings.batch_rows < 1) throw wrong(table + "batch_rows must be at least 1");
   const bool timed = settings.batch_interval > Duration{0} && settings.connect_timeout >= 1ms &&
-                     settings.call_timeout >= 1ms && settings.backoff.first > Duration{0} &&
+                     settings.call_timeout >= 1ms && settings.publish_timeout >= 1ms && settings.backoff.first > Duration{0} &&
                      settings.backoff.longest >= settings.backoff.first;
   if (!timed) throw wrong(table + "intervals and timeouts must be positive");
 }

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/planted_bug.h"
+
 namespace levada::detail {
 namespace {
 
@@ -51,7 +53,10 @@ class IndexedReader final : public SourceReader {
     return splits_[split].read >= splits_[split].limit;
   }
   std::string position(std::size_t split) const override {
-    return std::to_string(splits_[split].read);
+    std::uint64_t read = splits_[split].read;
+    if (LEVADA_PLANTED("source.position_too_high") && read < splits_[split].limit) ++read;
+    if (LEVADA_PLANTED("source.position_too_low") && read > 0) --read;
+    return std::to_string(read);
   }
 
  private:

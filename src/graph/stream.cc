@@ -43,9 +43,16 @@ OutputRef StreamHandle::add_sink(const std::string& name, std::shared_ptr<SinkFa
   node.name = name;
   node.may_block = sink->blocks();
   node.make_operator = [sink] { return make_sink_operator(sink->make_writer()); };
+  const auto partitioning = sink->partitioning();
   node.sink = std::move(sink);
   node.where = where;
-  return add(std::move(node));
+  const OutputRef added = add(std::move(node));
+  if (partitioning) {
+    for (InputEdge& edge : graph_->node(added.node).inputs) {
+      edge.exchange = {ExchangeKind::kHash, partitioning};
+    }
+  }
+  return added;
 }
 
 OutputRef StreamHandle::add_function_sink(std::string name, OperatorFactory factory,

@@ -138,6 +138,11 @@ class Validation {
                                           "it is kNone or kAtLeastOnce",
               node.where);
         }
+      } else if (*wanted == Guarantee::kExactlyOnce && !options_.checkpoint.enabled()) {
+        add(name(static_cast<int>(i)) +
+                " has .guarantee = kExactlyOnce, but checkpoints are off: give the environment "
+                "checkpoint.interval and checkpoint.directory, or the sink another .guarantee",
+            node.where);
       } else if (*wanted > node.sink->best_guarantee()) {
         add(name(static_cast<int>(i)) + " cannot write exactly once yet; its guarantee is at least "
                                         "once",

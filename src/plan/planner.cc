@@ -27,6 +27,13 @@ class Planner {
     return own > 0 ? own : options_.parallelism;
   }
 
+  // An exactly-once sink writes files on the background queue, and its publishers have the threads.
+  bool may_block(int id) const {
+    const Transformation& node = graph_->node(id);
+    if (!node.may_block || !node.sink) return node.may_block;
+    return guarantee_of(*node.sink, options_.checkpoint.enabled()) != Guarantee::kExactlyOnce;
+  }
+
   void count_readers() {
     readers_.assign(graph_->nodes().size(), 0);
     for (const Transformation& node : graph_->nodes()) {
@@ -48,7 +55,7 @@ class Planner {
     const InputEdge& edge = node.inputs.front();
     const Transformation& from = graph_->node(edge.from.node);
     return edge.from.output == 0 && readers_[static_cast<std::size_t>(edge.from.node)] == 1 &&
-           from.chain_with_output && from.may_block == node.may_block &&
+           from.chain_with_output && may_block(edge.from.node) == may_block(id) &&
            is_forward(edge, edge.from.node, id);
   }
 
@@ -62,7 +69,9 @@ class Planner {
         const InputEdge& edge = node.inputs.front();
         const int chain = chain_of_[static_cast<std::size_t>(edge.from.node)];
         plan_.chains[static_cast<std::size_t>(chain)].nodes.push_back(id);
-        plan_.chains[static_cast<std::size_t>(chain)].hashers.push_back(edge.exchange.hasher);
+        const bool sink = node.kind == NodeKind::kSink;  // only wants equal keys to meet
+        plan_.chains[static_cast<std::size_t>(chain)].hashers.push_back(
+            sink ? nullptr : edge.exchange.hasher);
         chain_of_[i] = chain;
         continue;
       }
@@ -71,7 +80,7 @@ class Planner {
       chain.nodes = {id};
       chain.hashers = {nullptr};
       chain.parallelism = parallelism(id);
-      chain.may_block = node.may_block;
+      chain.may_block = may_block(id);
       chain_of_[i] = chain.id;
       plan_.chains.push_back(std::move(chain));
     }

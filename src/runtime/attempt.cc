@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "base/planted_bug.h"
 #include "levada/detail/key_groups.h"
+#include "operators/epoch_sink_operator.h"
 
 namespace levada {
 
@@ -79,6 +81,9 @@ void Attempt::make_task(const PlanChain& chain, int subtask) {
   add_stages(task, chain, subtask);
   add_edges(task, chain, subtask);
   tasks_.push_back(std::make_unique<Task>(std::move(task)));
+  if (LEVADA_PLANTED("barrier.row_in_old_epoch") && tasks_.back()->aligner() != nullptr) {
+    tasks_.back()->aligner()->set_alignment(false);
+  }
 }
 
 void Attempt::add_source(TaskParts& task, const PlanChain& chain, int subtask) {
@@ -102,15 +107,20 @@ void Attempt::add_source(TaskParts& task, const PlanChain& chain, int subtask) {
 void Attempt::add_stages(TaskParts& task, const PlanChain& chain, int subtask) {
   for (std::size_t i = task.source ? 1 : 0; i < chain.nodes.size(); ++i) {
     const int id = chain.nodes[i];
-    const Transformation& node = parts_.plan->graph->node(id);
     auto hasher = chain.hashers[i] ? chain.hashers[i]->clone_hasher() : nullptr;
-    auto stage = std::make_unique<ChainStage>(node.make_operator(), std::move(hasher),
+    auto stage = std::make_unique<ChainStage>(make_operator(id), std::move(hasher),
                                               make_output(chain, i),
                                               state_id(*parts_.plan->graph, id));
     stage->context = make_context(id, chain, subtask);
     stage->context.counters = &stage->counters;
     task.stages.push_back(std::move(stage));
   }
+}
+
+std::unique_ptr<Operator> Attempt::make_operator(int node) const {
+  EpochSink* const sink = parts_.sinks != nullptr ? parts_.sinks->find(node) : nullptr;
+  return sink != nullptr ? make_epoch_sink_operator(*sink, *parts_.background)
+                         : parts_.plan->graph->node(node).make_operator();
 }
 
 Output Attempt::make_output(const PlanChain& chain, std::size_t index) const {

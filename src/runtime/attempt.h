@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "checkpoint/epoch_sinks.h"
 #include "checkpoint/restore.h"
 #include "exchange/channel.h"
 #include "levada/options.h"
@@ -27,6 +28,7 @@ struct AttemptParts {
   Log* log = nullptr;
   MemoryBudget* memory = nullptr;
   BackgroundQueue* background = nullptr;
+  EpochSinks* sinks = nullptr;  ///< null: no sink is exactly once
   TaskListener* listener = nullptr;
   std::shared_ptr<const RestoredCheckpoint> restored;  ///< null: a fresh start
   std::map<int, std::vector<SplitState>> splits;       ///< of each source node, in order
@@ -54,6 +56,7 @@ class Attempt {
   void add_source(TaskParts& task, const PlanChain& chain, int subtask);
   void add_stages(TaskParts& task, const PlanChain& chain, int subtask);
   void add_edges(TaskParts& task, const PlanChain& chain, int subtask);
+  std::unique_ptr<Operator> make_operator(int node) const;
   Output make_output(const PlanChain& chain, std::size_t index) const;
   OperatorContext make_context(int node, const PlanChain& chain, int subtask) const;
 

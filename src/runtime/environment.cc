@@ -1,5 +1,6 @@
 #include "levada/environment.h"
 
+#include <random>
 #include <utility>
 
 #include "base/file_system.h"
@@ -10,6 +11,16 @@
 #include "runtime/threaded_executor.h"
 
 namespace levada {
+
+namespace {
+
+// Of the machine's, not of a seed: two processes must never draw the same.
+std::uint64_t random_owner() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
 
 StreamEnvironment::StreamEnvironment(EnvironmentOptions options)
     : options_(std::move(options)), graph_(std::make_shared<LogicalGraph>()) {}
@@ -28,21 +39,24 @@ OutputRef StreamEnvironment::add_source(const std::string& name, const BatchType
   return {graph_->add(std::move(node)), 0};
 }
 
-Job StreamEnvironment::execute_async(std::string_view job_name) {
+Job StreamEnvironment::execute_async(std::string_view job_name, const ExecuteOptions& execute) {
   validate(*graph_, options_);
   // The job keeps a graph of its own: the environment may be built on.
   auto plan = make_plan(std::make_shared<const LogicalGraph>(*graph_), options_);
-  JobHost host{.clock = &system_clock(), .files = &local_file_system(), .make_executor = {}};
+  JobHost host{.clock = &system_clock(), .files = &local_file_system(), .make_executor = {},
+               .owner = random_owner()};
   host.make_executor = [options = options_] {
     return std::make_unique<ThreadedExecutor>(options.threads, options.parallelism, system_clock());
   };
   auto control = std::make_shared<detail::JobControl>(std::string(job_name), std::move(plan), options_,
-                                                      std::move(host));
+                                                      std::move(host), execute);
   control->start_thread();
   return Job(std::move(control));
 }
 
-void StreamEnvironment::execute(std::string_view job_name) { execute_async(job_name).wait(); }
+void StreamEnvironment::execute(std::string_view job_name, const ExecuteOptions& options) {
+  execute_async(job_name, options).wait();
+}
 
 std::string StreamEnvironment::explain() const {
   validate(*graph_, options_);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/background.h"
+#include "checkpoint/epoch_publisher.h"
 #include "runtime/task.h"
 
 namespace levada {
@@ -26,6 +27,10 @@ class Executor {
  public:
   virtual ~Executor() = default;
   virtual BackgroundQueue& background() = 0;
+  /// Begins to step publishers, which may block; they outlive stop_publishers() and the executor's end.
+  virtual void start_publishers(const std::vector<EpochPublisher*>& publishers) = 0;
+  /// Returns when no publisher is being stepped any more. stop() leaves them alone.
+  virtual void stop_publishers() noexcept = 0;
   /// Begins to step `tasks`, given upstream before downstream. They outlive stop().
   virtual void start(const std::vector<Task*>& tasks, ExecutorListener& listener) = 0;
   /// Returns when no task is being stepped any more; none will be.

@@ -8,11 +8,15 @@
 #include <utility>
 
 #include "base/fail_point.h"
+#include "base/planted_bug.h"
 #include "base/thread.h"
 #include "plan/plan_printer.h"
 
 namespace levada::detail {
 namespace {
+
+// How long a checkpoint is put off that would only make a full epoch log longer.
+constexpr Duration kHeldCheckpointPause = 50ms;
 
 bool keeps_state(const Transformation& node) {
   return node.kind == NodeKind::kSource || node.stateful;
@@ -43,6 +47,16 @@ JobErrorCode code_of(const std::exception_ptr& failure, std::string& what) {
   }
 }
 
+bool is_job_error(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const JobError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 std::size_t budget_of(const EnvironmentOptions& options) {
   return options.memory > 0 ? options.memory : default_memory_bytes();
 }
@@ -50,11 +64,12 @@ std::size_t budget_of(const EnvironmentOptions& options) {
 }  // namespace
 
 JobControl::JobControl(std::string name, std::shared_ptr<const PhysicalPlan> plan,
-                       EnvironmentOptions options, JobHost host)
+                       EnvironmentOptions options, JobHost host, ExecuteOptions execute)
     : name_(std::move(name)),
       plan_(std::move(plan)),
       options_(std::move(options)),
       host_(std::move(host)),
+      execute_(execute),
       log_(options_.log),
       memory_(budget_of(options_)),
       restart_policy_(options_.restart, options_.checkpoint.enabled()) {
@@ -64,6 +79,7 @@ JobControl::JobControl(std::string name, std::shared_ptr<const PhysicalPlan> pla
 JobControl::~JobControl() {
   shut_down();
   drop_attempt();
+  if (sinks_) sinks_->interrupt();
   executor_.reset();
   sem_destroy(&wake_);
 }
@@ -138,6 +154,7 @@ bool JobControl::step_or_fail() {
 }
 
 bool JobControl::step_state() {
+  if (sinks_) sinks_->check();
   switch (state_) {
     case JobState::kStarting:
       return attempt_ ? step_running() : start_attempt();
@@ -158,6 +175,8 @@ bool JobControl::step_state() {
 
 SteadyTime JobControl::next_time() const {
   if (state_ == JobState::kRestarting) return restart_at_;
+  // Publishers wake it; a manifest that could not be written is tried again.
+  if (draining_ && !sinks_->all_published()) return kNever;
   if (coordinator_ && ran_once_ && opened_count_ > 0) return coordinator_->next_time();
   return kNever;
 }
@@ -165,15 +184,15 @@ SteadyTime JobControl::next_time() const {
 // ---- starting
 
 bool JobControl::start_attempt() {
-  open_directory();
-  if (!executor_) executor_ = host_.make_executor();
-  auto restored = restore();
+  if (!prepare_attempt()) return false;
+  const auto restored = std::exchange(restored_, nullptr);
   AttemptParts parts{.plan = plan_,
                      .options = &options_,
                      .clock = host_.clock,
                      .log = &log_,
                      .memory = &memory_,
                      .background = &executor_->background(),
+                     .sinks = sinks_.get(),
                      .listener = this,
                      .restored = restored,
                      .splits = discover_splits(restored.get()),
@@ -184,11 +203,12 @@ bool JobControl::start_attempt() {
                                     static_cast<std::uint32_t>(subtask));
     };
     coordinator_ = std::make_unique<CheckpointCoordinator>(*directory_, options_.checkpoint,
-                                                           manifest_template(), *host_.clock, log_);
+                                                           manifest_template(restored.get()),
+                                                           sinks_.get(), *host_.clock, log_);
   }
   current_attempt_.store(++attempt_number_, std::memory_order_release);
   opened_count_ = ended_count_ = finished_count_ = 0;
-  finishing_ = final_begun_ = source_stop_sent_ = false;
+  finishing_ = draining_ = final_begun_ = source_stop_sent_ = false;
   attempt_ = std::make_unique<Attempt>(std::move(parts));
   if (on_attempt_) on_attempt_(*attempt_);
   {
@@ -200,6 +220,55 @@ bool JobControl::start_attempt() {
   executor_->start(attempt_->tasks(), *this);
   publish();
   return true;
+}
+
+// What an attempt needs before it is made; false: shards of exactly-once sinks are still being fenced.
+bool JobControl::prepare_attempt() {
+  if (!preparing_) {
+    open_directory();
+    if (!executor_) executor_ = host_.make_executor();
+    restored_ = restore();
+    recover_sinks();
+    preparing_ = true;
+  }
+  if (sinks_ && !sinks_->recovered()) return false;
+  preparing_ = false;
+  return true;
+}
+
+void JobControl::recover_sinks() {
+  if (!directory_) return;
+  const PhaseScope phase(Phase::kRestore);
+  const Manifest* const manifest = restored_ ? &restored_->manifest() : nullptr;
+  if (sinks_) {
+    sinks_->restarted(manifest);
+    return;
+  }
+  std::vector<EpochSinkSpec> specs;
+  for (std::size_t i = 0; i < plan_->graph->nodes().size(); ++i) {
+    const Transformation& node = plan_->graph->nodes()[i];
+    if (!node.sink || guarantee_of(*node.sink, true) != Guarantee::kExactlyOnce) continue;
+    specs.push_back({static_cast<int>(i), state_id(*plan_->graph, static_cast<int>(i)), node.name,
+                     node.sink.get()});
+  }
+  if (specs.empty() && (manifest == nullptr || manifest->sinks.empty())) return;
+  sinks_ = std::make_unique<EpochSinks>(
+      EpochSinks::Parts{.job = name_,
+                        .owner = host_.owner,
+                        .directory = directory_.get(),
+                        .limits = options_.epoch_log,
+                        .retained = options_.checkpoint.retained,
+                        .execute = execute_,
+                        .clock = host_.clock,
+                        .log = &log_,
+                        .memory = &memory_.epoch_log(),
+                        .changed = [this] { sem_post(&wake_); }},
+      specs);
+  sinks_->recover(manifest == nullptr ? std::vector<Manifest>{}
+                                      : directory_->manifests_up_to(manifest->id));
+  executor_->start_publishers(sinks_->publishers());
+  MutexLock lock(mutex_);
+  visible_sinks_ = sinks_.get();
 }
 
 void JobControl::open_directory() {
@@ -274,8 +343,9 @@ std::map<int, std::vector<SplitState>> JobControl::discover_splits(
   return splits;
 }
 
-Manifest JobControl::manifest_template() const {
+Manifest JobControl::manifest_template(const RestoredCheckpoint* restored) const {
   Manifest manifest;
+  if (restored != nullptr) manifest.previous = restored->manifest().id;
   manifest.job_name = name_;
   manifest.max_parallelism = static_cast<std::uint32_t>(options_.max_parallelism);
   for (const PlanChain& chain : plan_->chains) {
@@ -302,6 +372,7 @@ bool JobControl::step_running() {
   bool progress = take_events();
   if (!attempt_) return true;  // an event was a failure
   progress = step_checkpoints() || progress;
+  progress = step_draining() || progress;
   progress = step_end() || progress;
   if (progress) publish();
   return progress;
@@ -350,12 +421,30 @@ void JobControl::take_outcome() {
   }
   tell_all(TaskMail::Kind::kCommitted, outcome.checkpoint);
   if (!outcome.final) return;
+  if (sinks_) {
+    draining_ = true;
+    sinks_->hurry();
+    return;
+  }
   finishing_ = true;
   tell_all(TaskMail::Kind::kFinish, outcome.checkpoint);
 }
 
+// After the final checkpoint: everything is published, that is recorded, and then the job may end.
+bool JobControl::step_draining() {
+  if (!draining_ || !sinks_->all_published()) return false;
+  if (sinks_->unrecorded() && !coordinator_->record_published()) {
+    if (!coordinator_->exhausted()) return false;
+    throw JobError(JobErrorCode::kCheckpoint, {}, -1, coordinator_->last_error());
+  }
+  draining_ = false;
+  finishing_ = true;
+  tell_all(TaskMail::Kind::kFinish, 0);
+  return true;
+}
+
 bool JobControl::step_checkpoints() {
-  if (!coordinator_ || finishing_ || opened_count_ < attempt_->tasks().size()) return false;
+  if (!coordinator_ || finishing_ || draining_ || opened_count_ < attempt_->tasks().size()) return false;
   if (coordinator_->give_up_if_late()) {
     take_outcome();
     return true;
@@ -366,9 +455,19 @@ bool JobControl::step_checkpoints() {
   const bool all_read = ended_count_ == attempt_->tasks().size();
   const bool stop = stop_requested_.load(std::memory_order_acquire);
   if (!all_read && !stop) {
+    if (sinks_ && sinks_->wants_checkpoint()) coordinator_->set_due_in(Duration{0});
+    if (sinks_ && coordinator_->due() && sinks_->holds_checkpoints()) {
+      coordinator_->set_due_in(kHeldCheckpointPause);
+      return false;
+    }
     const auto barrier = coordinator_->trigger_if_due();
     if (barrier) tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = *barrier});
     return barrier.has_value();
+  }
+  if (all_read && LEVADA_PLANTED("job.no_final_checkpoint")) {
+    finishing_ = true;
+    tell_all(TaskMail::Kind::kFinish, 0);
+    return true;
   }
   if (state_ == JobState::kRunning) set_state(JobState::kStopping);
   if (!coordinator_->idle() || final_begun_) return false;
@@ -435,8 +534,11 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
     coordinator_->give_up("the job failed");
   }
   drop_attempt();
+  preparing_ = draining_ = false;
+  restored_.reset();
   log_.error((node.empty() ? std::string() : node + ": ") + what);
-  const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint;
+  const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint ||
+                     code == JobErrorCode::kSinkAhead || (sinks_ && sinks_->failed());
   const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed();
   {
     MutexLock lock(mutex_);
@@ -444,8 +546,9 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
     published_.restarts = restart_policy_.restarts();
   }
   if (!delay) {
-    end(JobState::kFailed,
-        std::make_exception_ptr(JobError(code, node, subtask, what, std::move(failure))));
+    end(JobState::kFailed, is_job_error(failure) ? failure
+                                                 : std::make_exception_ptr(JobError(
+                                                       code, node, subtask, what, failure)));
     return;
   }
   restart_at_ = host_.clock->steady_now() + *delay;
@@ -454,8 +557,16 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
 
 void JobControl::end(JobState state, std::exception_ptr error) {
   drop_attempt();
+  if (sinks_) sinks_->interrupt();
   executor_.reset();
   coordinator_.reset();
+  {
+    MutexLock lock(mutex_);
+    published_.sinks.clear();
+    if (sinks_) sinks_->add_status(published_);
+    visible_sinks_ = nullptr;
+  }
+  sinks_.reset();
   directory_.reset();  // gives the lock back
   set_state(state);
   {
@@ -507,10 +618,12 @@ bool JobControl::wait_for(Duration timeout) {
 JobStatus JobControl::status() const {
   MutexLock lock(mutex_);
   JobStatus status = published_;
-  if (visible_attempt_ == nullptr) return status;
-  status.nodes.clear();
-  status.splits.clear();
-  for (const Task* task : visible_attempt_->tasks()) task->add_status(status);
+  if (visible_attempt_ != nullptr) {
+    status.nodes.clear();
+    status.splits.clear();
+    for (const Task* task : visible_attempt_->tasks()) task->add_status(status);
+  }
+  if (visible_sinks_ != nullptr) visible_sinks_->add_status(status);
   return status;
 }
 

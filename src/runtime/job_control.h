@@ -3,7 +3,8 @@
 //
 // States:     starting → running → finished
 //                          ├→ (a task failed) restarting → starting
-//                          ├→ stopping (stop requested, or all input read) → finished
+//                          ├→ stopping (stop requested, or all input read) → final checkpoint, all
+//                          │    exactly-once output published, that recorded → finished
 //                          └→ failed | cancelled                     — from any state but the ends
 // Invariants: 1. An attempt's tasks are made and destroyed while the executor steps none.
 //             2. A failure before the first attempt ran ends the job: it is bad input, not bad luck.
@@ -41,6 +42,8 @@ struct JobHost {
   const Clock* clock = nullptr;
   FileSystem* files = nullptr;
   std::function<std::unique_ptr<Executor>()> make_executor;
+  /// Tells this process from one that was started from a copy of its checkpoint directory.
+  std::uint64_t owner = 0;
 };
 
 namespace detail {
@@ -48,7 +51,7 @@ namespace detail {
 class JobControl final : private TaskListener, private ExecutorListener {
  public:
   JobControl(std::string name, std::shared_ptr<const PhysicalPlan> plan, EnvironmentOptions options,
-             JobHost host);
+             JobHost host, ExecuteOptions execute = {});
   ~JobControl() override;
 
   // ---- whoever drives it
@@ -97,15 +100,18 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool step_or_fail();
   bool step_state();
   bool start_attempt();
+  bool prepare_attempt();
+  void recover_sinks();
   void open_directory();
   std::shared_ptr<const RestoredCheckpoint> restore() const;
   void check_restorable(const Manifest& manifest) const;
   std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored);
-  Manifest manifest_template() const;
+  Manifest manifest_template(const RestoredCheckpoint* restored) const;
   bool step_running();
   bool take_events();
   void take(Event& event);
   bool step_checkpoints();
+  bool step_draining();
   bool step_end();
   void take_outcome();
   void tell_all(TaskMail::Kind kind, CheckpointId checkpoint);
@@ -120,9 +126,11 @@ class JobControl final : private TaskListener, private ExecutorListener {
   const std::shared_ptr<const PhysicalPlan> plan_;
   const EnvironmentOptions options_;
   const JobHost host_;
+  const ExecuteOptions execute_;
   Log log_;
   MemoryBudget memory_;
   std::unique_ptr<JobDirectory> directory_;
+  std::unique_ptr<EpochSinks> sinks_;  // null: none is exactly once
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<CheckpointCoordinator> coordinator_;
   RestartPolicy restart_policy_;
@@ -130,6 +138,9 @@ class JobControl final : private TaskListener, private ExecutorListener {
 
   // Of the control.
   std::unique_ptr<Attempt> attempt_;
+  std::shared_ptr<const RestoredCheckpoint> restored_;  // of the attempt being prepared
+  bool preparing_ = false;
+  bool draining_ = false;  // the final checkpoint is there, its output is not all published
   int attempt_number_ = 0;
   std::size_t opened_count_ = 0;
   std::size_t ended_count_ = 0;
@@ -152,6 +163,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   mutable Mutex mutex_;
   mutable CondVar end_changed_;
   const Attempt* visible_attempt_ LEVADA_GUARDED_BY(mutex_) = nullptr;
+  const EpochSinks* visible_sinks_ LEVADA_GUARDED_BY(mutex_) = nullptr;
   JobStatus published_ LEVADA_GUARDED_BY(mutex_);
   bool end_published_ LEVADA_GUARDED_BY(mutex_) = false;
   std::exception_ptr error_ LEVADA_GUARDED_BY(mutex_);

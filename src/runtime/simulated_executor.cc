@@ -13,6 +13,10 @@ void SimulatedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener&
   for (Task* task : tasks) tasks_.push_back({task});
 }
 
+void SimulatedExecutor::start_publishers(const std::vector<EpochPublisher*>& publishers) {
+  for (EpochPublisher* publisher : publishers) publishers_.push_back({publisher});
+}
+
 void SimulatedExecutor::note(std::uint64_t value) { trace_ = detail::hash_combine(trace_, value); }
 
 bool SimulatedExecutor::step() {
@@ -20,12 +24,21 @@ bool SimulatedExecutor::step() {
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
     if (!tasks_[i].waits) ready.push_back(i);
   }
-  const std::size_t choices = ready.size() + (jobs_.empty() ? 0 : 1);
+  std::vector<std::size_t> publishing;
+  for (std::size_t i = 0; i < publishers_.size(); ++i) {
+    if (!publishers_[i].waits) publishing.push_back(i);
+  }
+  const std::size_t stepped = ready.size() + publishing.size();
+  const std::size_t choices = stepped + (jobs_.empty() ? 0 : 1);
   if (choices == 0) return false;
   const std::uint64_t choice = random_.below(choices);
   note(choice);
   if (choice < ready.size()) {
     step_task(ready[choice]);
+    return true;
+  }
+  if (choice < stepped) {
+    step_publisher(publishing[choice - ready.size()]);
     return true;
   }
   auto job = std::move(jobs_.front());
@@ -54,13 +67,27 @@ void SimulatedExecutor::step_task(std::size_t index) {
   }
 }
 
+void SimulatedExecutor::step_publisher(std::size_t index) {
+  const bool progress = publishers_[index].publisher->step();
+  note((index << 1) + (progress ? 1 : 0));
+  if (progress) {
+    anything_changed();
+  } else {
+    publishers_[index].waits = true;
+  }
+}
+
 void SimulatedExecutor::anything_changed() {
   for (Runnable& runnable : tasks_) runnable.waits = false;
+  for (Publishing& publishing : publishers_) publishing.waits = false;
 }
 
 SteadyTime SimulatedExecutor::next_time() const {
   SteadyTime next = kNever;
   for (const Runnable& runnable : tasks_) next = std::min(next, runnable.task->next_time());
+  for (const Publishing& publishing : publishers_) {
+    next = std::min(next, publishing.publisher->next_time());
+  }
   return next;
 }
 

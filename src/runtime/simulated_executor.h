@@ -1,4 +1,4 @@
-// SimulatedExecutor: steps tasks and background jobs one at a time, on the caller's thread, in an order
+// SimulatedExecutor: steps tasks, publishers and background jobs one at a time, on the caller's thread, in an order
 // that a seed decides. Every interleaving of the threads it stands for can happen; a seed replays one.
 //
 // Threads:    one.
@@ -23,11 +23,13 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
   SimulatedExecutor(Random& random, std::uint64_t& trace) : random_(random), trace_(trace) {}
 
   BackgroundQueue& background() override { return *this; }
+  void start_publishers(const std::vector<EpochPublisher*>& publishers) override;
+  void stop_publishers() noexcept override { publishers_.clear(); }
   void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
   void stop() noexcept override { tasks_.clear(); }
 
-  /// Steps one task, or runs one background job. False when no task made progress since the last call
-  /// of anything_changed(), and there is no job.
+  /// Steps one task or publisher, or runs one background job. False when none of them made progress
+  /// since the last call of anything_changed(), and there is no job.
   bool step();
   /// Somebody outside did something: every task is worth a step again.
   void anything_changed();
@@ -37,6 +39,7 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
  private:
   void submit(std::function<void()> job) override { jobs_.push_back(std::move(job)); }
   void step_task(std::size_t index);
+  void step_publisher(std::size_t index);
   void note(std::uint64_t value);
 
   struct Runnable {
@@ -44,10 +47,16 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
     bool waits = false;  // made no progress since something changed
   };
 
+  struct Publishing {
+    EpochPublisher* publisher;
+    bool waits = false;
+  };
+
   Random& random_;
   std::uint64_t& trace_;
   ExecutorListener* listener_ = nullptr;
   std::vector<Runnable> tasks_;
+  std::vector<Publishing> publishers_;
   std::deque<std::function<void()>> jobs_;
 };
 

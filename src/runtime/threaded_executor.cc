@@ -109,6 +109,60 @@ class ThreadedExecutor::Worker final : public Waker {
   CondVar changed_;
 };
 
+// ---- a publisher's thread
+
+class ThreadedExecutor::PublisherThread final : public Waker {
+ public:
+  PublisherThread(EpochPublisher& publisher, const ThreadOptions& options, const std::string& name)
+      : publisher_(publisher) {
+    publisher_.set_waker(this);
+    thread_ = start_thread(name, options.on_start, options.on_stop, [this] { run(); });
+  }
+  ~PublisherThread() override {
+    {
+      MutexLock lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_one();
+    thread_.join();
+    publisher_.set_waker(nullptr);
+  }
+
+  void wake() noexcept override {
+    {
+      MutexLock lock(mutex_);
+      woken_ = true;
+    }
+    changed_.notify_one();
+  }
+
+ private:
+  void run() {
+    while (park()) {
+      while (publisher_.step()) {
+      }
+    }
+  }
+
+  // Waits until there may be something to do; false: the end.
+  bool park() {
+    const SteadyTime until = publisher_.next_time();
+    MutexLock lock(mutex_);
+    while (!woken_ && !stopping_) {
+      if (!changed_.wait_until(mutex_, until)) break;
+    }
+    woken_ = false;
+    return !stopping_;
+  }
+
+  EpochPublisher& publisher_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool woken_ LEVADA_GUARDED_BY(mutex_) = true;
+  bool stopping_ LEVADA_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
 // ---- the thread that writes files
 
 class ThreadedExecutor::Writer final : public BackgroundQueue {
@@ -165,7 +219,20 @@ ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, const Clo
       clock_(clock),
       writer_(std::make_unique<Writer>(options_)) {}
 
-ThreadedExecutor::~ThreadedExecutor() { stop(); }
+ThreadedExecutor::~ThreadedExecutor() {
+  stop();
+  stop_publishers();
+}
+
+void ThreadedExecutor::start_publishers(const std::vector<EpochPublisher*>& publishers) {
+  for (EpochPublisher* publisher : publishers) {
+    publishers_.push_back(std::make_unique<PublisherThread>(
+        *publisher, options_,
+        options_.name_prefix + "-pub-" + std::to_string(publishers_.size())));
+  }
+}
+
+void ThreadedExecutor::stop_publishers() noexcept { publishers_.clear(); }
 
 BackgroundQueue& ThreadedExecutor::background() { return *writer_; }
 

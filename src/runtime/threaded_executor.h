@@ -1,5 +1,5 @@
 // ThreadedExecutor: a fixed set of workers, each stepping its tasks in turn, downstream ones first, and
-// parking when all wait. A task that may block has a thread of its own.
+// parking when all wait. A task that may block, and every publisher, has a thread of its own.
 //
 // Threads:    start(), stop() and the destructor from the job's control.
 // Invariants: 1. A task is stepped by one thread only.
@@ -22,11 +22,14 @@ class ThreadedExecutor final : public Executor {
   ~ThreadedExecutor() override;
 
   BackgroundQueue& background() override;
+  void start_publishers(const std::vector<EpochPublisher*>& publishers) override;
+  void stop_publishers() noexcept override;
   void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
   void stop() noexcept override;
 
  private:
   class Worker;
+  class PublisherThread;
   class Writer;
 
   ThreadOptions options_;
@@ -34,6 +37,7 @@ class ThreadedExecutor final : public Executor {
   const Clock& clock_;
   std::unique_ptr<Writer> writer_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<PublisherThread>> publishers_;
 };
 
 }  // namespace levada

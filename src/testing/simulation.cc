@@ -52,7 +52,8 @@ class Simulation {
     build_(env);
     validate(*env.graph(), options);
     auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
-    JobHost host{.clock = &clock_, .files = &files_, .make_executor = {}};
+    JobHost host{.clock = &clock_, .files = &files_, .make_executor = {},
+                 .owner = static_cast<std::uint64_t>(start) + 1};
     host.make_executor = [this] {
       auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
       executor_ = executor.get();

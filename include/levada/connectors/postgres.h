@@ -1,8 +1,14 @@
-// The PostgreSQL sink: rows into a table, the fields of a described struct into the columns of the same
-// names. Rows are sent in batches, one transaction each, and everything written is committed before a
-// checkpoint completes. On libpqxx; no header of it is needed here.
+// The PostgreSQL sinks: rows into a table, the fields of a described struct into the columns of the same
+// names; or rows out of it, by key. On libpqxx; no header of it is needed here.
 //
-// Threads:  build the sink anywhere; each of its subtasks has a thread and a connection of its own.
+// Exactly once, the default with checkpoints on: rows are logged, and the epoch between two checkpoints
+// is written in one transaction that also moves a marker, a row of levada.sink_epoch in the same database.
+// The schema and its table are made when they are missing. A reader sees whole epochs.
+// At least once: rows are sent in batches, one transaction each, and everything written is committed
+// before a checkpoint completes.
+//
+// Threads:  build the sink anywhere. Exactly once: each shard has a thread and a connection; at least
+//           once: each subtask.
 // Failures: at the start an unreachable server, a wrong password, a missing table or column, or a
 //           column that does not fit its field is a ConnectorError within 10 s. Once running, a server
 //           that goes away is waited for, with back-off and a status that says so; rows that the
@@ -20,6 +26,7 @@
 #include <vector>
 
 #include "levada/batch.h"
+#include "levada/detail/key.h"
 #include "levada/required.h"
 #include "levada/sink.h"
 #include "levada/time.h"
@@ -48,12 +55,18 @@ class Fields {
     requires(sizeof...(M) > 0)
   Fields(M C::*... members) {  // NOLINT: reads as the list itself
     static_assert((std::is_same_v<C, T> && ...), "a key field must be a field of the sink's own row");
-    if constexpr ((std::is_same_v<C, T> && ...)) offsets_ = {detail::offset_of<T>(members)...};
+    if constexpr ((std::is_same_v<C, T> && ...)) {
+      offsets_ = {detail::offset_of<T>(members)...};
+      hasher_ = levada::detail::make_key_selector<T>(members...);
+    }
   }
   const std::vector<std::size_t>& offsets() const noexcept { return offsets_; }
+  /// Brings rows with equal fields together.
+  const std::shared_ptr<const levada::detail::KeyHasher>& hasher() const noexcept { return hasher_; }
 
  private:
   std::vector<std::size_t> offsets_;
+  std::shared_ptr<const levada::detail::KeyHasher> hasher_;
 };
 
 /// A field whose column has another name: `{&T::a, "A"}`.
@@ -100,6 +113,12 @@ struct InsertOptions {
   Backoff backoff{};
   /// The table's schema; `.table` is then the name alone and may contain dots.
   std::string schema{};
+  /// Exactly once: the schema that has the table sink_epoch,
+  std::string marker_schema = "levada";
+  /// connections that publish side by side; fixed with the job's first checkpoint,
+  int shards = 1;
+  /// and how long publishing an epoch may take.
+  Duration publish_timeout = 5min;
 };
 
 /// Options of upsert<T>: those of insert<T>, and the key.
@@ -117,7 +136,17 @@ struct UpsertOptions {
   Duration call_timeout = 30s;
   Backoff backoff{};
   std::string schema{};
+  std::string marker_schema = "levada";
+  int shards = 1;
+  Duration publish_timeout = 5min;
 };
+
+/// Options of remove<T>: those of upsert<T>; only the key's columns are used.
+template <class T>
+using RemoveOptions = UpsertOptions<T>;
+
+/// What a row means.
+enum class WriteMode { kInsert, kUpsert, kRemove };
 
 namespace detail {
 
@@ -127,8 +156,9 @@ struct SinkSettings {
   std::string schema;
   std::string table;
   const TypeInfo* row;
-  bool upsert;
+  WriteMode mode;
   std::vector<std::size_t> key;                                  ///< offsets of fields
+  std::shared_ptr<const levada::detail::KeyHasher> hasher;       ///< of the key; null: insert
   std::vector<std::pair<std::size_t, std::string>> column_names; ///< by offset of the field
   std::optional<Guarantee> guarantee;
   int batch_rows;
@@ -136,17 +166,23 @@ struct SinkSettings {
   Duration connect_timeout;
   Duration call_timeout;
   Backoff backoff;
+  std::string marker_schema;
+  int shards;
+  Duration publish_timeout;
 };
 
 std::shared_ptr<SinkFactory> make_sink(SinkSettings settings);
 
 template <class T, class Options>
-Sink<T> make_typed_sink(Options options, bool upsert, std::vector<std::size_t> key) {
+Sink<T> make_typed_sink(Options options, WriteMode mode, std::vector<std::size_t> key,
+                        std::shared_ptr<const levada::detail::KeyHasher> hasher) {
   std::string name = "PostgreSQL " + options.table.value;
   SinkSettings settings{std::move(options.connection.value), std::move(options.schema),
-                        std::move(options.table.value), &type_info<T>(), upsert, std::move(key), {},
-                        options.guarantee, options.batch_rows, options.batch_interval,
-                        options.connect_timeout, options.call_timeout, options.backoff};
+                        std::move(options.table.value), &type_info<T>(), mode, std::move(key),
+                        std::move(hasher), {}, options.guarantee, options.batch_rows,
+                        options.batch_interval, options.connect_timeout, options.call_timeout,
+                        options.backoff, std::move(options.marker_schema), options.shards,
+                        options.publish_timeout};
   for (const Column<T>& column : options.columns) {
     settings.column_names.emplace_back(column.offset(), column.name());
   }
@@ -174,16 +210,18 @@ Sink<T> make_typed_sink(Options options, bool upsert, std::vector<std::size_t> k
 /// Example: examples/orders_to_postgres.cc
 template <Row T>
 Sink<T> insert(InsertOptions<T> options) {
-  return detail::make_typed_sink<T>(std::move(options), false, {});
+  return detail::make_typed_sink<T>(std::move(options), WriteMode::kInsert, {}, nullptr);
 }
 
 /// A sink that keeps one row a key in a table: adds it or overwrites the old one; the last write of a key
 /// wins. Column types as with insert.
 ///
-/// Two subtasks should not write the same key: which of them is last is then undecided.
+/// Rows are brought together by the key's fields, so that no two subtasks write the same key; where the
+/// server holds two different values to be equal (citext, numbers beyond the column's scale), they may
+/// overtake each other.
 ///
 /// Shape:   rows in; nothing out.
-/// Order:   kept per key and subtask.
+/// Order:   kept per key.
 /// State:   none; rows not yet sent are flushed before each checkpoint.
 /// Threads: call while building the graph.
 /// Errors:  as insert; at the start also ConnectorError when no primary key or unique index is on exactly
@@ -194,7 +232,26 @@ Sink<T> insert(InsertOptions<T> options) {
 template <Row T>
 Sink<T> upsert(UpsertOptions<T> options) {
   std::vector<std::size_t> key = options.key.offsets();
-  return detail::make_typed_sink<T>(std::move(options), true, std::move(key));
+  auto hasher = options.key.hasher();
+  return detail::make_typed_sink<T>(std::move(options), WriteMode::kUpsert, std::move(key),
+                                    std::move(hasher));
+}
+
+/// A sink that removes the row that has a row's key, if there is one.
+///
+/// Shape:   rows in; nothing out.
+/// Order:   kept per key.
+/// State:   none.
+/// Threads: call while building the graph.
+/// Errors:  as upsert.
+/// Cost:    a lookup by key a row. To remove a row twice changes nothing: both guarantees end at the
+///          same table.
+template <Row T>
+Sink<T> remove(RemoveOptions<T> options) {
+  std::vector<std::size_t> key = options.key.offsets();
+  auto hasher = options.key.hasher();
+  return detail::make_typed_sink<T>(std::move(options), WriteMode::kRemove, std::move(key),
+                                    std::move(hasher));
 }
 
 }  // namespace levada::postgres

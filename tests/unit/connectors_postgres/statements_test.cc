@@ -25,7 +25,7 @@ TEST(Statements, InsertFromOneArrayAColumn) {
 
 TEST(Statements, UpsertTheLastRowOfEachKeyInTheOrderOfTheKeys) {
   Target upsert = target();
-  upsert.upsert = true;
+  upsert.mode = WriteMode::kUpsert;
   const Statements statements(upsert);
   EXPECT_EQ(statements.from_arrays(),
             R"(INSERT INTO "shop"."user_totals" ("user", "total", "tags") )"
@@ -46,7 +46,7 @@ TEST(Statements, UpsertTheLastRowOfEachKeyInTheOrderOfTheKeys) {
 
 TEST(Statements, UpsertOfNothingButTheKeyLeavesOldRowsAlone) {
   Target upsert = target();
-  upsert.upsert = true;
+  upsert.mode = WriteMode::kUpsert;
   for (TargetColumn& column : upsert.columns) column.is_key = true;
   EXPECT_TRUE(Statements(upsert).from_arrays().ends_with(
       R"(ON CONFLICT ("user", "total", "tags") DO NOTHING)"));

@@ -1,0 +1,361 @@
+#include "checkpoint/epoch_publisher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "levada/assert.h"
+#include "levada/error.h"
+
+#include "base/fail_point.h"
+#include "base/planted_bug.h"
+
+namespace levada {
+namespace {
+
+// Most bytes of the log that go into one transaction, unless one epoch alone has more.
+constexpr std::uint64_t kPublishBytes = std::uint64_t{64} << 20;
+constexpr Duration kFirstPause = 100ms;
+constexpr Duration kLongestPause = 30s;
+// Conflicts with other transactions are tried again at once, so many times.
+constexpr int kQuickTries = 10;
+constexpr Duration kQuickPause = 20ms;
+// A target that cannot be reached at the start of a job is an error after so long.
+constexpr Duration kStartTimeout = 9s;
+constexpr Duration kRendezvousPause = 10ms;
+
+std::int64_t seconds_between(SteadyTime from, SteadyTime to) {
+  return std::chrono::duration_cast<std::chrono::seconds>(to - from).count();
+}
+
+}  // namespace
+
+/// What one publish writes.
+struct EpochPublisher::Plan {
+  std::vector<EpochLogRecords::Part> parts;
+  CheckpointId previous = 0;
+  CheckpointId epoch = 0;
+};
+
+EpochPublisher::EpochPublisher(Parts parts)
+    : parts_(std::move(parts)),
+      created_at_(parts_.clock->steady_now()),
+      pause_(kFirstPause),
+      random_(parts_.seed),
+      history_(std::move(parts_.history)),
+      restored_(history_.newest) {}
+
+EpochPublisher::~EpochPublisher() = default;
+
+// ---- stepping
+
+bool EpochPublisher::step() {
+  if (state_ == State::kFailed || interrupted_.load(std::memory_order_acquire)) return false;
+  if (parts_.clock->steady_now() < retry_at_) return false;
+  return state_ == State::kFencing ? fence() : publish();
+}
+
+SteadyTime EpochPublisher::next_time() const {
+  MutexLock lock(mutex_);
+  return next_time_;
+}
+
+void EpochPublisher::interrupt() noexcept {
+  interrupted_.store(true, std::memory_order_release);
+  parts_.target->interrupt();
+}
+
+bool EpochPublisher::fence() {
+  FenceRequest request{.self = parts_.self};
+  {
+    MutexLock lock(mutex_);
+    request.may_create = may_create_marker(history_);
+    request.initial = history_.published;
+    next_time_ = kNever;
+  }
+  try {
+    const TargetAnswer answer = parts_.target->fence(request);
+    switch (answer.status) {
+      case TargetStatus::kDone:
+      case TargetStatus::kFenced:
+      case TargetStatus::kMissing:
+        take_marker(answer);
+        break;
+      default:
+        doubt(answer);
+    }
+  } catch (const JobError&) {
+    fail(std::current_exception());
+  } catch (const ConnectorError&) {
+    fail(std::current_exception());
+  } catch (const std::exception& error) {
+    doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {},
+           .created = false});
+  }
+  return true;
+}
+
+void EpochPublisher::take_marker(const TargetAnswer& fenced) {
+  TargetAnswer answer = fenced;
+  bool idle = false;
+  {
+    MutexLock lock(mutex_);
+    if (answer.created) answer.marker.epoch = history_.published;
+    next_ = first_to_publish(history_, answer, parts_.node, parts_.target->name());
+    history_.published = answer.marker.epoch;
+    recovered_ = true;
+    idle = next_ == history_.epochs.size();
+    pass_rendezvous();
+  }
+  state_ = State::kReady;
+  LEVADA_FAILPOINT("publish.recovered", kRestore);
+  if (idle) succeeded();
+  parts_.changed();
+}
+
+bool EpochPublisher::publish() {
+  const Plan plan = plan_publish();
+  if (plan.parts.empty()) return false;
+  const PhaseScope phase(Phase::kPublish);
+  LEVADA_FAILPOINT("publish.begun", kPublish);
+  try {
+    EpochLogRecords records(*parts_.files, parts_.sink, parts_.target->schema(), plan.parts);
+    const TargetAnswer answer = parts_.target->publish({.self = parts_.self,
+                                                        .previous = plan.previous,
+                                                        .epoch = plan.epoch,
+                                                        .records = &records});
+    if (answer.status == TargetStatus::kDone) {
+      LEVADA_FAILPOINT("publish.done", kPublish);
+      published_to(plan, records.count());
+    } else {
+      doubt(answer);
+    }
+  } catch (const StateError& error) {
+    fail(std::make_exception_ptr(JobError(
+        JobErrorCode::kEpochLogLost, parts_.node, -1,
+        std::string(error.what()) + "; it was not published yet. Bring the file back, or, if its output "
+                                    "may be missing, execute the job with new_sink_generation")));
+  } catch (const ConnectorError&) {
+    fail(std::current_exception());
+  } catch (const std::exception& error) {
+    doubt({.status = TargetStatus::kUnknown, .reason = error.what(), .marker = {}, .created = false});
+  }
+  return true;
+}
+
+// What to publish now; nothing when there is nothing, or more is worth waiting for.
+EpochPublisher::Plan EpochPublisher::plan_publish() {
+  Plan plan;
+  const SteadyTime now = parts_.clock->steady_now();
+  MutexLock lock(mutex_);
+  next_time_ = kNever;
+  std::uint64_t bytes = 0;
+  std::size_t end = next_;
+  while (end < history_.epochs.size()) {
+    const ShardEpoch& epoch = history_.epochs[end];
+    if (epoch.id > restored_ && !parts_.restored->complete()) {
+      next_time_ = now + kRendezvousPause;
+      break;
+    }
+    const std::uint64_t more = epoch.bytes();
+    if (end > next_ && bytes + more > kPublishBytes) break;
+    bytes += more;
+    ++end;
+  }
+  if (end == next_) return plan;
+  const bool enough = hurry_ || bytes >= std::min(parts_.pace.bytes, kPublishBytes);
+  const SteadyTime due = history_.epochs[next_].since + parts_.pace.delay;
+  if (!enough && now < due) {
+    next_time_ = due;
+    return plan;
+  }
+  std::size_t begin = next_;
+  if (LEVADA_PLANTED("publisher.newer_first")) begin = end - 1;
+  for (std::size_t i = begin; i < end; ++i) {
+    for (const EpochSegment& segment : history_.epochs[i].segments) {
+      plan.parts.push_back({history_.epochs[i].id, segment, parts_.path(segment)});
+    }
+  }
+  if (LEVADA_PLANTED("recovery.out_of_order")) std::reverse(plan.parts.begin(), plan.parts.end());
+  plan.previous = history_.published;
+  plan.epoch = history_.epochs[end - 1].id;
+  return plan;
+}
+
+void EpochPublisher::published_to(const Plan& plan, std::uint64_t rows) {
+  {
+    MutexLock lock(mutex_);
+    history_.published = plan.epoch;
+    while (next_ < history_.epochs.size() && history_.epochs[next_].id <= plan.epoch) ++next_;
+    ++publishes_;
+    published_rows_ += rows;
+    pass_rendezvous();
+  }
+  if (LEVADA_PLANTED("log.removed_at_publish")) {
+    for (const EpochLogRecords::Part& part : plan.parts) parts_.files->remove(part.path);
+  }
+  succeeded();
+  parts_.changed();
+}
+
+// ---- doubts and failures
+
+void EpochPublisher::doubt(const TargetAnswer& answer) {
+  if (answer.status == TargetStatus::kRefused) {
+    fail(std::make_exception_ptr(ConnectorError(
+        parts_.target->name() + " refuses an epoch: " + answer.reason, false)));
+    return;
+  }
+  parts_.target->disconnect();
+  const SteadyTime now = parts_.clock->steady_now();
+  bool recovered = false;
+  {
+    MutexLock lock(mutex_);
+    recovered = recovered_;
+    waiting_for_ = answer.reason;
+  }
+  if (!recovered && answer.status == TargetStatus::kUnavailable &&
+      now - created_at_ >= kStartTimeout) {
+    fail(std::make_exception_ptr(ConnectorError(answer.reason, true)));
+    return;
+  }
+  if (away_since_ == kNever) {
+    away_since_ = now;
+    parts_.log->warning(parts_.node + ": nothing is published, trying again: " + answer.reason);
+  }
+  const bool blind = LEVADA_PLANTED("publisher.unknown_is_failed") &&
+                     answer.status == TargetStatus::kUnknown;
+  if (!blind) state_ = State::kFencing;
+  const bool patient =
+      answer.status == TargetStatus::kUnavailable || answer.status == TargetStatus::kLocked;
+  if (patient || doubts_ >= kQuickTries) {
+    wait(next_pause());
+  } else if (doubts_ > 0 || answer.status == TargetStatus::kConflict) {
+    wait(Duration{static_cast<std::int64_t>(random_.below(kQuickPause.count()))});
+  }
+  ++doubts_;
+  parts_.changed();
+}
+
+// Each pause is twice the one before, and up to a quarter longer by chance.
+Duration EpochPublisher::next_pause() {
+  const Duration pause = pause_;
+  pause_ = std::min(2 * pause_, kLongestPause);
+  return pause + Duration{static_cast<std::int64_t>(
+                     random_.below(static_cast<std::uint64_t>(pause.count() / 4 + 1)))};
+}
+
+void EpochPublisher::wait(Duration pause) {
+  bool recovered = false;
+  {
+    MutexLock lock(mutex_);
+    recovered = recovered_;
+  }
+  // At the start the error must come in time.
+  if (!recovered) pause = std::min<Duration>(pause, 1s);
+  retry_at_ = parts_.clock->steady_now() + pause;
+  MutexLock lock(mutex_);
+  next_time_ = retry_at_;
+}
+
+void EpochPublisher::succeeded() {
+  doubts_ = 0;
+  pause_ = kFirstPause;
+  {
+    MutexLock lock(mutex_);
+    waiting_for_.clear();
+  }
+  if (away_since_ == kNever) return;
+  const auto away = seconds_between(std::exchange(away_since_, kNever), parts_.clock->steady_now());
+  parts_.log->info(parts_.node + ": " + parts_.target->name() + " takes rows again after " +
+                   std::to_string(away) + " s");
+}
+
+void EpochPublisher::fail(std::exception_ptr failure) {
+  state_ = State::kFailed;
+  {
+    MutexLock lock(mutex_);
+    failure_ = std::move(failure);
+    next_time_ = kNever;
+  }
+  parts_.changed();
+}
+
+void EpochPublisher::pass_rendezvous() {
+  if (arrived_ || !recovered_) return;
+  if (next_ < history_.epochs.size() && history_.epochs[next_].id <= restored_) return;
+  arrived_ = true;
+  parts_.restored->arrived();
+}
+
+// ---- the job's side
+
+void EpochPublisher::committed(ShardEpoch epoch) {
+  {
+    MutexLock lock(mutex_);
+    LEVADA_ASSERT(epoch.id > history_.newest, "epochs are committed in order");
+    history_.newest = epoch.id;
+    history_.clean = false;
+    if (!epoch.segments.empty()) {
+      epoch.since = parts_.clock->steady_now();
+      history_.epochs.push_back(std::move(epoch));
+    }
+  }
+  if (Waker* const waker = waker_.load(std::memory_order_acquire)) waker->wake();
+}
+
+void EpochPublisher::forget(CheckpointId epoch) {
+  MutexLock lock(mutex_);
+  std::size_t count = 0;
+  while (count < next_ && history_.epochs[count].id <= epoch) {
+    history_.base = history_.epochs[count].id;
+    ++count;
+  }
+  history_.epochs.erase(history_.epochs.begin(),
+                        history_.epochs.begin() + static_cast<std::ptrdiff_t>(count));
+  next_ -= count;
+}
+
+void EpochPublisher::hurry() {
+  {
+    MutexLock lock(mutex_);
+    if (std::exchange(hurry_, true)) return;
+  }
+  if (Waker* const waker = waker_.load(std::memory_order_acquire)) waker->wake();
+}
+
+bool EpochPublisher::recovered() const {
+  MutexLock lock(mutex_);
+  return recovered_;
+}
+
+std::exception_ptr EpochPublisher::failure() const {
+  MutexLock lock(mutex_);
+  return failure_;
+}
+
+CheckpointId EpochPublisher::published() const {
+  MutexLock lock(mutex_);
+  return history_.published;
+}
+
+bool EpochPublisher::caught_up() const {
+  MutexLock lock(mutex_);
+  return next_ == history_.epochs.size() && recovered_;
+}
+
+EpochPublisher::Status EpochPublisher::status() const {
+  MutexLock lock(mutex_);
+  Status status;
+  status.published = history_.published;
+  status.waiting_epochs = history_.epochs.size() - next_;
+  for (std::size_t i = next_; i < history_.epochs.size(); ++i) {
+    status.waiting_bytes += history_.epochs[i].bytes();
+  }
+  if (next_ < history_.epochs.size()) status.waiting_since = history_.epochs[next_].since;
+  status.publishes = publishes_;
+  status.published_rows = published_rows_;
+  status.waiting_for = waiting_for_;
+  return status;
+}
+
+}  // namespace levada

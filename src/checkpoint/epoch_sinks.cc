@@ -1,0 +1,468 @@
+#include "checkpoint/epoch_sinks.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "levada/assert.h"
+#include "levada/error.h"
+
+#include "base/planted_bug.h"
+
+namespace levada {
+namespace {
+
+constexpr std::uint64_t kLogBytesMax = std::uint64_t{4} << 30;
+constexpr std::uint64_t kLogShareOfFreeDisk = 5;
+
+const SinkState* find_state(const Manifest& manifest, const std::string& uid) {
+  for (const SinkState& sink : manifest.sinks) {
+    if (sink.uid == uid) return &sink;
+  }
+  return nullptr;
+}
+
+// What `epoch` has for one shard.
+ShardEpoch shard_epoch(const SinkEpoch& epoch, std::size_t shard, std::size_t shards) {
+  ShardEpoch mine{.id = epoch.id};
+  for (const EpochSegment& segment : epoch.segments) {
+    if (segment.subtask % shards == shard) mine.segments.push_back(segment);
+  }
+  return mine;
+}
+
+// Everything that the manifests say about a shard; the last one is restored. An older one adds what a
+// newer one does not list any more, as long as nothing between the two is missing.
+ShardHistory history_of(const std::vector<Manifest>& manifests, const std::string& uid,
+                        std::size_t shard, SteadyTime now) {
+  ShardHistory history;
+  history.newest = manifests.back().id;
+  std::vector<const SinkState*> states;  // newest first
+  for (auto manifest = manifests.rbegin(); manifest != manifests.rend(); ++manifest) {
+    const SinkState* const state = find_state(*manifest, uid);
+    if (state == nullptr || shard >= state->published.size()) break;
+    if (!states.empty() && (state->generation != states.front()->generation ||
+                            states.back()->published[shard] > manifest->id)) {
+      break;
+    }
+    states.push_back(state);
+  }
+  if (states.empty()) return history;
+  history.published = states.front()->published[shard];
+  history.base = states.back()->published[shard];
+  history.clean = manifests.back().final && states.front()->epochs.empty();
+  for (auto state = states.rbegin(); state != states.rend(); ++state) {
+    for (const SinkEpoch& epoch : (*state)->epochs) {
+      ShardEpoch mine = shard_epoch(epoch, shard, (*state)->published.size());
+      const CheckpointId last = history.epochs.empty() ? history.base : history.epochs.back().id;
+      if (mine.segments.empty() || epoch.id <= last) continue;
+      mine.since = now;
+      history.epochs.push_back(std::move(mine));
+    }
+  }
+  return history;
+}
+
+std::uint64_t limit_of(const EpochLogOptions& options, FileSystem& files,
+                       const std::string& directory) {
+  if (options.bytes > 0) return options.bytes;
+  return std::min(kLogBytesMax, files.free_bytes(directory) / kLogShareOfFreeDisk);
+}
+
+}  // namespace
+
+// ---- EpochSink
+
+EpochSink::EpochSink(EpochSinkSpec spec, JobDirectory& directory, const Clock& clock,
+                     MemoryShare& memory, EpochLogOptions limits, std::function<void()> changed)
+    : spec_(std::move(spec)),
+      directory_(directory),
+      clock_(clock),
+      memory_(memory),
+      limits_(limits),
+      changed_(std::move(changed)) {}
+
+EpochSink::Backlog EpochSink::backlog() const {
+  Backlog backlog;
+  for (const auto& publisher : publishers_) {
+    const EpochPublisher::Status status = publisher->status();
+    backlog.bytes += status.waiting_bytes;
+    backlog.since = std::min(backlog.since, status.waiting_since);
+    if (backlog.waiting_for.empty()) backlog.waiting_for = status.waiting_for;
+  }
+  return backlog;
+}
+
+bool EpochSink::is_full(const Backlog& backlog) const {
+  if (backlog.bytes + open_bytes_.load(std::memory_order_relaxed) >= limits_.bytes) return true;
+  return limits_.age > Duration{0} && backlog.since != kNever &&
+         clock_.steady_now() >= backlog.since + limits_.age;
+}
+
+bool EpochSink::takes_rows() const {
+  if (barrier_under_way_.load(std::memory_order_acquire)) return true;
+  const Backlog now = backlog();
+  if (!is_full(now)) return true;
+  if (now.bytes == 0) changed_();
+  return false;
+}
+
+std::string EpochSink::waiting_for() const {
+  const Backlog now = backlog();
+  const std::uint64_t bytes = now.bytes + open_bytes_.load(std::memory_order_relaxed);
+  return "room in the epoch log, where " + std::to_string(bytes) + " bytes wait" +
+         (now.waiting_for.empty() ? std::string() : ": " + now.waiting_for);
+}
+
+std::unique_ptr<EpochLogWriter> EpochSink::make_log_writer(std::uint32_t subtask,
+                                                           std::string schema,
+                                                           BackgroundQueue& background) {
+  const int attempt = attempt_.load(std::memory_order_acquire);
+  return std::make_unique<EpochLogWriter>(EpochLogWriter::Parts{
+      .files = &directory_.files(),
+      .background = &background,
+      .memory = &memory_,
+      .directory = directory_.log_directory(spec_.uid, subtask),
+      .temporary_name = directory_.open_segment_name() + "-" + std::to_string(attempt),
+      .sink = spec_.uid,
+      .schema = std::move(schema),
+      .subtask = subtask,
+      .sealed = [this, attempt](const EpochSegment& segment) { sealed(attempt, segment); },
+      .failed = [this, attempt](const std::string& why) { failed(attempt, why); },
+      .appended = [this](std::uint64_t bytes) {
+        open_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+      }});
+}
+
+void EpochSink::sealed(int attempt, const EpochSegment& segment) {
+  MutexLock lock(mutex_);
+  if (attempt == attempt_.load(std::memory_order_acquire)) sealed_.push_back(segment);
+}
+
+void EpochSink::failed(int attempt, const std::string& why) {
+  MutexLock lock(mutex_);
+  if (attempt == attempt_.load(std::memory_order_acquire)) broken_ = why;
+}
+
+SinkState EpochSink::state_of(CheckpointId manifest) const {
+  SinkState state{.uid = spec_.uid, .name = spec_.name, .generation = generation_};
+  for (const auto& publisher : publishers_) state.published.push_back(publisher->published());
+  const std::size_t shards = publishers_.size();
+  for (SinkEpoch epoch : epochs_) {
+    std::erase_if(epoch.segments, [&](const EpochSegment& segment) {
+      return epoch.id <= state.published[segment.subtask % shards];
+    });
+    if (!epoch.segments.empty()) state.epochs.push_back(std::move(epoch));
+  }
+  SinkEpoch fresh{.id = manifest};
+  MutexLock lock(mutex_);
+  if (!broken_.empty()) throw StateError("the epoch log of sink '" + spec_.uid + "': " + broken_);
+  for (const EpochSegment& segment : sealed_) {
+    if (LEVADA_PLANTED("log.aborted_segment_dropped") && segment.epoch != manifest) continue;
+    if (segment.epoch <= manifest) fresh.segments.push_back(segment);
+  }
+  std::sort(fresh.segments.begin(), fresh.segments.end(),
+            [](const EpochSegment& a, const EpochSegment& b) {
+              return std::pair(a.subtask, a.epoch) < std::pair(b.subtask, b.epoch);
+            });
+  if (!fresh.segments.empty()) state.epochs.push_back(std::move(fresh));
+  return state;
+}
+
+void EpochSink::committed(const SinkState& state, CheckpointId manifest) {
+  {
+    MutexLock lock(mutex_);
+    std::uint64_t bytes = 0;
+    std::erase_if(sealed_, [&](const EpochSegment& segment) {
+      if (segment.epoch > manifest) return false;
+      bytes += segment.bytes;
+      return true;
+    });
+    // Heads and footers were not counted.
+    const std::uint64_t open = open_bytes_.load(std::memory_order_relaxed);
+    open_bytes_.fetch_sub(std::min(open, bytes), std::memory_order_relaxed);
+  }
+  epochs_ = state.epochs;
+  recorded_ = state.published;
+  const bool adds = !epochs_.empty() && epochs_.back().id == manifest;
+  hand_over(adds ? epochs_.back() : SinkEpoch{.id = manifest});
+}
+
+void EpochSink::hand_over(const SinkEpoch& epoch) {
+  for (std::size_t shard = 0; shard < publishers_.size(); ++shard) {
+    publishers_[shard]->committed(shard_epoch(epoch, shard, publishers_.size()));
+  }
+}
+
+// ---- EpochSinks
+
+EpochSinks::EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks)
+    : parts_(std::move(parts)) {
+  EpochLogOptions limits = parts_.limits;
+  limits.bytes = limit_of(limits, parts_.directory->files(), parts_.directory->path());
+  for (const EpochSinkSpec& spec : sinks) {
+    sinks_.push_back(std::make_unique<EpochSink>(spec, *parts_.directory, *parts_.clock,
+                                                 *parts_.memory, limits, parts_.changed));
+  }
+}
+
+EpochSinks::~EpochSinks() = default;
+
+void EpochSinks::recover(const std::vector<Manifest>& manifests) {
+  if (!manifests.empty()) {
+    refuse_orphans(manifests.back());
+    handed_over_ = manifests.back().id;
+  }
+  for (const auto& sink : sinks_) recover_sink(*sink, manifests);
+  forget_unretained(handed_over_);
+}
+
+// Output that waits to be published needs its sink.
+void EpochSinks::refuse_orphans(const Manifest& manifest) const {
+  if (parts_.execute.new_sink_generation) return;
+  for (const SinkState& state : manifest.sinks) {
+    const auto same = [&](const auto& sink) { return sink->spec().uid == state.uid; };
+    if (state.epochs.empty() || std::any_of(sinks_.begin(), sinks_.end(), same)) continue;
+    throw StateError("checkpoint " + std::to_string(manifest.id) + " has output of the sink '" +
+                     state.uid + "' (" + state.name + ") that is not published yet, but the graph "
+                     "has no exactly-once sink with that uid; run it once more with that sink, or, "
+                     "if that output may be missing, execute it with new_sink_generation");
+  }
+}
+
+void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests) {
+  const SinkState* const state =
+      manifests.empty() ? nullptr : find_state(manifests.back(), sink.spec_.uid);
+  const bool anew = parts_.execute.new_sink_generation;
+  std::size_t shards = static_cast<std::size_t>(std::max(1, sink.spec_.factory->shards()));
+  if (state != nullptr && !anew) {
+    shards = state->published.size();
+    sink.generation_ = state->generation;
+    sink.epochs_ = state->epochs;
+  } else if (anew) {
+    // Later than any generation before, even one that this directory knows nothing of.
+    sink.generation_ =
+        static_cast<std::uint64_t>(parts_.clock->now().time_since_epoch().count());
+  }
+  const auto rendezvous = std::make_shared<ShardRendezvous>(static_cast<int>(shards));
+  for (std::size_t shard = 0; shard < shards; ++shard) {
+    ShardHistory history;
+    if (anew || manifests.empty()) {
+      history.newest = handed_over_;
+    } else {
+      history = history_of(manifests, sink.spec_.uid, shard, parts_.clock->steady_now());
+    }
+    sink.recorded_.push_back(history.published);
+    add_publisher(sink, static_cast<int>(shard), std::move(history), rendezvous);
+  }
+}
+
+void EpochSinks::add_publisher(EpochSink& sink, int shard, ShardHistory history,
+                               std::shared_ptr<ShardRendezvous> rendezvous) {
+  const EpochSinkSpec& spec = sink.spec_;
+  std::string marker = spec.uid;
+  if (sink.generation_ > 0) marker += "@" + std::to_string(sink.generation_);
+  const auto log = [log = parts_.log, prefix = spec.uid + ": "](LogLevel level,
+                                                                std::string_view message) {
+    log->write(level, prefix + std::string(message));
+  };
+  EpochTargetContext context{.job = parts_.job,
+                             .sink = std::move(marker),
+                             .shard = shard,
+                             .clock = parts_.clock,
+                             .files = &parts_.directory->files(),
+                             .log = log};
+  EpochPublisher::Parts parts;
+  parts.node = spec.uid;
+  parts.shard = shard;
+  parts.sink = spec.uid;
+  parts.target = spec.factory->make_target(context);
+  parts.self = {.incarnation = parts_.directory->incarnation(), .owner = parts_.owner};
+  parts.history = std::move(history);
+  parts.pace = spec.factory->pace();
+  parts.restored = std::move(rendezvous);
+  parts.files = &parts_.directory->files();
+  parts.path = [directory = parts_.directory, uid = spec.uid](const EpochSegment& segment) {
+    return join_path(directory->log_directory(uid, segment.subtask),
+                     segment_file_name(segment.epoch));
+  };
+  parts.clock = parts_.clock;
+  parts.log = parts_.log;
+  parts.changed = parts_.changed;
+  parts.seed = parts_.owner + static_cast<std::uint64_t>(shard);
+  sink.publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
+}
+
+bool EpochSinks::recovered() const {
+  check();
+  const auto all = publishers();
+  return std::all_of(all.begin(), all.end(),
+                     [](const EpochPublisher* publisher) { return publisher->recovered(); });
+}
+
+void EpochSinks::restarted(const Manifest* manifest) {
+  const CheckpointId restored = manifest == nullptr ? 0 : manifest->id;
+  if (restored < handed_over_) {
+    throw JobError(JobErrorCode::kSinkAhead, {}, -1,
+                   "checkpoint " + std::to_string(handed_over_) +
+                       " cannot be read any more, but its output may have been published already; "
+                       "bring its files back, or, if output may be there twice, execute the job with "
+                       "new_sink_generation");
+  }
+  for (const auto& sink : sinks_) {
+    sink->attempt_.fetch_add(1, std::memory_order_acq_rel);
+    sink->barrier_under_way_.store(false, std::memory_order_release);
+    MutexLock lock(sink->mutex_);
+    sink->sealed_.clear();
+    sink->broken_.clear();
+    sink->open_bytes_.store(0, std::memory_order_relaxed);
+  }
+  if (restored == handed_over_) return;
+  // Its commit had failed after the rename: now it counts, so it must survive a power loss first.
+  parts_.directory->sync();
+  committed(*manifest);
+}
+
+std::vector<EpochPublisher*> EpochSinks::publishers() const {
+  std::vector<EpochPublisher*> all;
+  for (const auto& sink : sinks_) {
+    for (const auto& publisher : sink->publishers_) all.push_back(publisher.get());
+  }
+  return all;
+}
+
+void EpochSinks::check() const {
+  for (const auto& sink : sinks_) {
+    for (const auto& publisher : sink->publishers_) {
+      const std::exception_ptr failure = publisher->failure();
+      if (!failure) continue;
+      try {
+        std::rethrow_exception(failure);
+      } catch (const ConnectorError& error) {
+        throw JobError(JobErrorCode::kConnector, sink->spec_.uid, -1, error.what(), failure);
+      }
+    }
+  }
+}
+
+bool EpochSinks::failed() const {
+  const auto all = publishers();
+  return std::any_of(all.begin(), all.end(),
+                     [](const EpochPublisher* publisher) { return publisher->failure() != nullptr; });
+}
+
+void EpochSinks::interrupt() noexcept {
+  for (const auto& sink : sinks_) {
+    for (const auto& publisher : sink->publishers_) publisher->interrupt();
+  }
+}
+
+EpochSink* EpochSinks::find(int node) const {
+  for (const auto& sink : sinks_) {
+    if (sink->spec().node == node) return sink.get();
+  }
+  return nullptr;
+}
+
+// ---- checkpoints
+
+void EpochSinks::fill(Manifest& manifest) const {
+  manifest.sinks.clear();
+  for (const auto& sink : sinks_) {
+    manifest.sinks.push_back(sink->state_of(manifest.id));
+    if (!LEVADA_PLANTED("log.removed_before_retained")) continue;
+    for (const SinkEpoch& epoch : sink->epochs_) {
+      for (const EpochSegment& segment : epoch.segments) {
+        const SinkState& state = manifest.sinks.back();
+        if (epoch.id > state.published[segment.subtask % state.published.size()]) continue;
+        parts_.directory->files().remove(
+            join_path(parts_.directory->log_directory(state.uid, segment.subtask),
+                      segment_file_name(segment.epoch)));
+      }
+    }
+  }
+}
+
+void EpochSinks::committed(const Manifest& manifest) {
+  for (const auto& sink : sinks_) {
+    const SinkState* const state = find_state(manifest, sink->spec_.uid);
+    LEVADA_ASSERT(state != nullptr, "a manifest has every exactly-once sink of the job");
+    sink->committed(*state, manifest.id);
+  }
+  handed_over_ = manifest.id;
+  forget_unretained(manifest.id);
+}
+
+void EpochSinks::forget_unretained(CheckpointId manifest) {
+  if (manifest == 0) return;
+  std::vector<std::vector<CheckpointId>>& recorded = retained_.emplace_back();
+  for (const auto& sink : sinks_) recorded.push_back(sink->recorded_);
+  if (retained_.size() <= static_cast<std::size_t>(parts_.retained)) return;
+  retained_.erase(retained_.begin());
+  for (std::size_t i = 0; i < sinks_.size(); ++i) {
+    for (std::size_t shard = 0; shard < sinks_[i]->publishers_.size(); ++shard) {
+      sinks_[i]->publishers_[shard]->forget(retained_.front()[i][shard]);
+    }
+  }
+}
+
+void EpochSinks::barrier_under_way(bool under_way) {
+  for (const auto& sink : sinks_) {
+    sink->barrier_under_way_.store(under_way, std::memory_order_release);
+  }
+}
+
+bool EpochSinks::holds_checkpoints() const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& sink) {
+    const EpochSink::Backlog backlog = sink->backlog();
+    return backlog.bytes > 0 && sink->is_full(backlog);
+  });
+}
+
+bool EpochSinks::wants_checkpoint() const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& sink) {
+    const EpochSink::Backlog backlog = sink->backlog();
+    return backlog.bytes == 0 && sink->is_full(backlog);
+  });
+}
+
+bool EpochSinks::all_published() const {
+  const auto all = publishers();
+  return std::all_of(all.begin(), all.end(),
+                     [](const EpochPublisher* publisher) { return publisher->caught_up(); });
+}
+
+void EpochSinks::hurry() {
+  for (EpochPublisher* publisher : publishers()) publisher->hurry();
+}
+
+bool EpochSinks::unrecorded() const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& sink) {
+    for (std::size_t shard = 0; shard < sink->publishers_.size(); ++shard) {
+      if (sink->publishers_[shard]->published() != sink->recorded_[shard]) return true;
+    }
+    return !sink->epochs_.empty();
+  });
+}
+
+void EpochSinks::add_status(JobStatus& status) const {
+  for (const auto& sink : sinks_) {
+    SinkStatus& mine = status.sinks.emplace_back();
+    mine.node = sink->spec_.uid;
+    mine.published = ~CheckpointId{0};
+    mine.waiting_bytes = sink->open_bytes_.load(std::memory_order_relaxed);
+    for (const auto& publisher : sink->publishers_) {
+      const EpochPublisher::Status shard = publisher->status();
+      mine.published = std::min(mine.published, shard.published);
+      mine.waiting_epochs = std::max(mine.waiting_epochs, shard.waiting_epochs);
+      mine.waiting_bytes += shard.waiting_bytes;
+      mine.publishes += shard.publishes;
+      mine.published_rows += shard.published_rows;
+      if (shard.waiting_for.empty()) continue;
+      const auto node = std::find_if(status.nodes.begin(), status.nodes.end(),
+                                     [&](const NodeStatus& n) { return n.node == mine.node; });
+      if (node != status.nodes.end()) node->waiting_for.push_back(shard.waiting_for);
+    }
+  }
+}
+
+}  // namespace levada

@@ -1,0 +1,252 @@
+// Whole jobs with exactly-once sinks, on real threads and real files, into a table in memory.
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <filesystem>
+#include <numeric>
+#include <set>
+#include <thread>
+
+#include "levada/levada.h"
+#include "support/memory_target.h"
+#include "support/temp_dir.h"
+
+namespace levada {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::memory_sink;
+using testing::MemoryTable;
+using testing::rows_of;
+using testing::TargetStep;
+using testing::TempDir;
+
+std::int64_t same(std::uint64_t i) { return static_cast<std::int64_t>(i); }
+
+std::vector<std::int64_t> numbers(std::int64_t count) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(count));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+std::vector<std::int64_t> sorted_rows(const MemoryTable& table) {
+  std::vector<std::int64_t> rows = rows_of<std::int64_t>(table);
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+EnvironmentOptions options_in(const TempDir& dir, int parallelism = 1) {
+  return {.parallelism = parallelism,
+          .checkpoint = {.interval = 10ms, .directory = dir.path()},
+          .restart = fixed_delay({.attempts = 20, .delay = 1ms})};
+}
+
+JobError job_error_of(const std::function<void()>& run) {
+  try {
+    run();
+  } catch (const JobError& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no JobError was thrown";
+  return JobError(JobErrorCode::kUserCode, "", -1, "");
+}
+
+// numbers 0 … rows − 1 into `table`, through a map that throws once at each of `failures`.
+void run_numbers(const EnvironmentOptions& options, std::shared_ptr<MemoryTable> table,
+                 std::int64_t rows, std::set<std::int64_t> failures = {}, int shards = 1,
+                 const ExecuteOptions& execute = {}) {
+  StreamEnvironment env(options);
+  auto left = std::make_shared<std::set<std::int64_t>>(std::move(failures));
+  auto mutex = std::make_shared<std::mutex>();
+  env.generate<std::int64_t>(same, {.rows = static_cast<std::uint64_t>(rows), .rate = 100'000})
+      .uid("numbers")
+      .map([left, mutex](std::int64_t x) {
+        const std::lock_guard lock(*mutex);
+        if (left->erase(x) > 0) throw std::runtime_error("planned");
+        return x;
+      })
+      .rebalance()
+      .sink_to(memory_sink<std::int64_t>(std::move(table), shards))
+      .uid("out");
+  env.execute("job", execute);
+}
+
+TEST(ExactlyOnce, WritesEveryRowOnceThroughRestartsWithinTheProcess) {
+  for (const int parallelism : {1, 2}) {
+    for (const int shards : {1, 2}) {
+      const TempDir dir;
+      const auto table = std::make_shared<MemoryTable>();
+      run_numbers(options_in(dir, parallelism), table, 20'000, {3'000, 3'001, 9'000, 15'500}, shards);
+      EXPECT_EQ(sorted_rows(*table), numbers(20'000)) << parallelism << " " << shards;
+      EXPECT_GT(table->commits(), shards + 2);
+    }
+  }
+}
+
+TEST(ExactlyOnce, GoesOnWhereAStoppedJobEnded) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  const auto run = [&](int parallelism, bool stop) {
+    StreamEnvironment env(options_in(dir, parallelism));
+    env.generate<std::int64_t>(same, {.rows = 20'000, .rate = stop ? 50'000.0 : 0})
+        .uid("numbers")
+        .sink_to(memory_sink<std::int64_t>(table))
+        .uid("out");
+    Job job = env.execute_async("job");
+    if (stop) {
+      while (table->rows().empty()) std::this_thread::yield();
+      job.request_stop();
+    }
+    job.wait();
+    EXPECT_EQ(job.status().sinks.at(0).waiting_epochs, 0u);
+  };
+  run(2, true);
+  const std::size_t before = table->rows().size();
+  EXPECT_LT(before, 20'000u);
+  run(3, false);
+  EXPECT_EQ(sorted_rows(*table), numbers(20'000));
+}
+
+TEST(ExactlyOnce, HoldsForEachOfSeveralSinks) {
+  const TempDir dir;
+  const auto all = std::make_shared<MemoryTable>();
+  const auto even = std::make_shared<MemoryTable>();
+  std::atomic<int> failures{0};
+  StreamEnvironment env(options_in(dir, 2));
+  auto rows = env.generate<std::int64_t>(same, {.rows = 20'000, .rate = 100'000})
+                  .uid("numbers")
+                  .map([&failures](std::int64_t x) {
+                    if (x == 11'000 && failures.fetch_add(1) == 0) throw std::runtime_error("planned");
+                    return x;
+                  });
+  rows.sink_to(memory_sink<std::int64_t>(all)).uid("all");
+  rows.filter([](std::int64_t x) { return x % 2 == 0; })
+      .sink_to(memory_sink<std::int64_t>(even))
+      .uid("even");
+  env.execute("job");
+  EXPECT_EQ(sorted_rows(*all), numbers(20'000));
+  EXPECT_EQ(even->rows().size(), 10'000u);
+  const std::vector<std::int64_t> evens = sorted_rows(*even);
+  EXPECT_EQ(std::set<std::int64_t>(evens.begin(), evens.end()).size(), 10'000u);
+}
+
+TEST(ExactlyOnce, AsksTheMarkerAfterEveryUnknownCommit) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  std::atomic<int> step{0};
+  table->fault = [&step](TargetStep at) {
+    const bool commit = at == TargetStep::kCommit || at == TargetStep::kCommitted;
+    if (commit && step.fetch_add(1) % 5 == 1) {
+      throw TargetError(TargetStatus::kUnavailable, "connection lost");
+    }
+  };
+  run_numbers(options_in(dir), table, 5'000);
+  EXPECT_EQ(sorted_rows(*table), numbers(5'000));
+}
+
+TEST(ExactlyOnce, RefusesAMarkerAheadOfTheNewestCheckpointUntilANewGeneration) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  run_numbers(options_in(dir), table, 1'000);
+  std::filesystem::remove_all(dir / "job");
+  const JobError error =
+      job_error_of([&] { run_numbers(options_in(dir), table, 1'000); });
+  // The new directory's incarnations begin at 1 again, so the old marker's owner is a later one.
+  EXPECT_THAT(error.code(),
+              ::testing::AnyOf(JobErrorCode::kFenced, JobErrorCode::kSinkAhead));
+  EXPECT_EQ(error.node(), "out");
+  EXPECT_EQ(table->rows().size(), 1'000u);
+  run_numbers(options_in(dir), table, 1'000, {}, 1, {.new_sink_generation = true});
+  EXPECT_EQ(table->rows().size(), 2'000u);
+}
+
+TEST(ExactlyOnce, RefusesToGoOnWithoutAMarkerUnlessTheJobHadEndedWell) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  run_numbers(options_in(dir), table, 1'000);
+  table->remove_markers();
+  run_numbers(options_in(dir), table, 2'000);  // everything was published: the marker is made again
+  std::vector<std::int64_t> expected = numbers(2'000);
+  EXPECT_EQ(sorted_rows(*table), expected);
+}
+
+TEST(ExactlyOnce, EndsAFencedJob) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  StreamEnvironment env(options_in(dir));
+  env.generate<std::int64_t>(same, {.rate = 10'000})
+      .uid("numbers")
+      .sink_to(memory_sink<std::int64_t>(table))
+      .uid("out");
+  Job job = env.execute_async("job");
+  while (table->rows().empty()) std::this_thread::yield();
+  table->set_marker({"job", "out", 0}, {1, {.incarnation = 99, .owner = 1}});
+  const JobError error = job_error_of([&] { job.wait(); });
+  EXPECT_EQ(error.code(), JobErrorCode::kFenced);
+  EXPECT_EQ(job.status().restarts, 0);
+}
+
+TEST(ExactlyOnce, TakesNoMoreRowsWhileTooMuchWaitsAndGoesOnAfterwards) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  std::atomic<bool> away{false};
+  table->fault = [&away](TargetStep at) {
+    if (away && at == TargetStep::kBegin) {
+      throw TargetError(TargetStatus::kUnavailable, "the server is away");
+    }
+  };
+  EnvironmentOptions options = options_in(dir);
+  options.epoch_log.bytes = 64 * 1024;
+  StreamEnvironment env(options);
+  env.generate<std::int64_t>(same, {.rows = 100'000})
+      .uid("numbers")
+      .map([&away](std::int64_t x) {
+        if (x == 1'000) away = true;
+        return x;
+      })
+      .sink_to(memory_sink<std::int64_t>(table))
+      .uid("out");
+  Job job = env.execute_async("job");
+  std::string waiting;
+  while (waiting.find("room in the epoch log") == std::string::npos ||
+         waiting.find("the server is away") == std::string::npos) {
+    waiting.clear();
+    for (const NodeStatus& node : job.status().nodes) {
+      for (const std::string& text : node.waiting_for) waiting += text;
+    }
+    std::this_thread::yield();
+  }
+  EXPECT_LT(job.status().sinks.at(0).waiting_bytes, 4u * 1024 * 1024);
+  away = false;
+  job.wait();
+  EXPECT_EQ(sorted_rows(*table), numbers(100'000));
+}
+
+TEST(ExactlyOnce, NeedsCheckpoints) {
+  StreamEnvironment env;
+  env.from_values<std::int64_t>({1}).sink_to(memory_sink<std::int64_t>(std::make_shared<MemoryTable>()));
+  try {
+    env.execute("job");
+    FAIL() << "no GraphError was thrown";
+  } catch (const GraphError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("kExactlyOnce"), HasSubstr("checkpoint.interval")));
+  }
+}
+
+TEST(ExactlyOnce, KeepsNoFilesOfWhatIsPublishedAndRecorded) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  run_numbers(options_in(dir), table, 20'000);
+  run_numbers(options_in(dir), table, 20'001);
+  int segments = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(dir / "job/log")) {
+    segments += entry.is_regular_file() ? 1 : 0;
+  }
+  // The manifest before the last names the last epoch still.
+  EXPECT_LE(segments, 1);
+  EXPECT_EQ(sorted_rows(*table), numbers(20'001));
+}
+
+}  // namespace
+}  // namespace levada
