@@ -21,13 +21,21 @@ constexpr int kQuickTries = 10;
 constexpr Duration kQuickPause = 20ms;
 // A target that cannot be reached at the start of a job is an error after so long.
 constexpr Duration kStartTimeout = 9s;
-constexpr Duration kRendezvousPause = 10ms;
+// How soon a shard looks again whether the others have caught up.
+constexpr Duration kOrderPause = 10ms;
 
 std::int64_t seconds_between(SteadyTime from, SteadyTime to) {
   return std::chrono::duration_cast<std::chrono::seconds>(to - from).count();
 }
 
 }  // namespace
+
+bool ShardOrder::may_publish(CheckpointId epoch) const noexcept {
+  if (LEVADA_PLANTED("publisher.shards_apart")) return true;
+  return std::all_of(first_waiting_.begin(), first_waiting_.end(), [&](const auto& waiting) {
+    return waiting.load(std::memory_order_acquire) >> 32 >= epoch >> 32;
+  });
+}
 
 /// What one publish writes.
 struct EpochPublisher::Plan {
@@ -41,8 +49,7 @@ EpochPublisher::EpochPublisher(Parts parts)
       created_at_(parts_.clock->steady_now()),
       pause_(kFirstPause),
       random_(parts_.seed),
-      history_(std::move(parts_.history)),
-      restored_(history_.newest) {}
+      history_(std::move(parts_.history)) {}
 
 EpochPublisher::~EpochPublisher() = default;
 
@@ -104,7 +111,7 @@ void EpochPublisher::take_marker(const TargetAnswer& fenced) {
     history_.published = answer.marker.epoch;
     recovered_ = true;
     idle = next_ == history_.epochs.size();
-    pass_rendezvous();
+    note_order();
   }
   state_ = State::kReady;
   LEVADA_FAILPOINT("publish.recovered", kRestore);
@@ -152,8 +159,8 @@ EpochPublisher::Plan EpochPublisher::plan_publish() {
   std::size_t end = next_;
   while (end < history_.epochs.size()) {
     const ShardEpoch& epoch = history_.epochs[end];
-    if (epoch.id > restored_ && !parts_.restored->complete()) {
-      next_time_ = now + kRendezvousPause;
+    if (!parts_.order->may_publish(epoch.id)) {
+      next_time_ = now + kOrderPause;
       break;
     }
     const std::uint64_t more = epoch.bytes();
@@ -188,7 +195,7 @@ void EpochPublisher::published_to(const Plan& plan, std::uint64_t rows) {
     while (next_ < history_.epochs.size() && history_.epochs[next_].id <= plan.epoch) ++next_;
     ++publishes_;
     published_rows_ += rows;
-    pass_rendezvous();
+    note_order();
   }
   if (LEVADA_PLANTED("log.removed_at_publish")) {
     for (const EpochLogRecords::Part& part : plan.parts) parts_.files->remove(part.path);
@@ -280,11 +287,14 @@ void EpochPublisher::fail(std::exception_ptr failure) {
   parts_.changed();
 }
 
-void EpochPublisher::pass_rendezvous() {
-  if (arrived_ || !recovered_) return;
-  if (next_ < history_.epochs.size() && history_.epochs[next_].id <= restored_) return;
-  arrived_ = true;
-  parts_.restored->arrived();
+void EpochPublisher::note_order() {
+  if (!recovered_) return;
+  const auto shard = static_cast<std::size_t>(parts_.shard);
+  if (next_ < history_.epochs.size()) {
+    parts_.order->set(shard, history_.epochs[next_].id);
+  } else {
+    parts_.order->set_idle(shard);
+  }
 }
 
 // ---- the job's side
@@ -298,6 +308,7 @@ void EpochPublisher::committed(ShardEpoch epoch) {
     if (!epoch.segments.empty()) {
       epoch.since = parts_.clock->steady_now();
       history_.epochs.push_back(std::move(epoch));
+      note_order();
     }
   }
   if (Waker* const waker = waker_.load(std::memory_order_acquire)) waker->wake();

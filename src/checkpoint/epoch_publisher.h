@@ -7,8 +7,9 @@
 //                 directory is synced.
 //              2. The marker decides, nothing else: after an answer that is not plain success the
 //                 connection is dropped, the shard fenced again, and the marker read.
-//              3. No epoch newer than the restored one is published before all shards of the sink have
-//                 published that one: at another parallelism a key may have moved to another shard.
+//              3. No epoch of an incarnation is published before all shards of the sink have published
+//                 those of earlier ones: with each start the parallelism may be another, and a key may
+//                 have moved to another shard.
 //              4. A history is kept of everything a retained manifest still names, so that a marker that
 //                 went back (a failover) is caught up with.
 // Threads:     step() from one at a time; the rest from any.
@@ -33,15 +34,22 @@
 
 namespace levada {
 
-/// The shards of one sink wait for each other here, once, after a restore.
-class ShardRendezvous {
+/// How far the shards of one sink are, for invariant 3.
+///
+/// Threads: from any.
+class ShardOrder {
  public:
-  explicit ShardRendezvous(int shards) : missing_(shards) {}
-  void arrived() noexcept { missing_.fetch_sub(1, std::memory_order_acq_rel); }
-  bool complete() const noexcept { return missing_.load(std::memory_order_acquire) <= 0; }
+  explicit ShardOrder(std::size_t shards) : first_waiting_(shards) {}
+  /// `epoch` is the first that the shard has not published.
+  void set(std::size_t shard, CheckpointId epoch) noexcept {
+    first_waiting_[shard].store(epoch, std::memory_order_release);
+  }
+  /// Nothing waits in the shard.
+  void set_idle(std::size_t shard) noexcept { set(shard, ~CheckpointId{0}); }
+  bool may_publish(CheckpointId epoch) const noexcept;
 
  private:
-  std::atomic<int> missing_;
+  std::vector<std::atomic<CheckpointId>> first_waiting_;  // 0: not known yet
 };
 
 class EpochPublisher {
@@ -54,7 +62,7 @@ class EpochPublisher {
     EpochOwner self;
     ShardHistory history;
     PublishPace pace;
-    std::shared_ptr<ShardRendezvous> restored;  ///< arrived at when history.newest is published
+    std::shared_ptr<ShardOrder> order;
     FileSystem* files = nullptr;
     std::function<std::string(const EpochSegment&)> path;
     const Clock* clock = nullptr;
@@ -117,7 +125,7 @@ class EpochPublisher {
   Duration next_pause();
   void succeeded();
   void fail(std::exception_ptr failure);
-  void pass_rendezvous() LEVADA_REQUIRES(mutex_);
+  void note_order() LEVADA_REQUIRES(mutex_);
 
   Parts parts_;
   std::atomic<Waker*> waker_{nullptr};
@@ -135,8 +143,6 @@ class EpochPublisher {
   mutable Mutex mutex_;
   ShardHistory history_ LEVADA_GUARDED_BY(mutex_);
   std::size_t next_ LEVADA_GUARDED_BY(mutex_) = 0;  // of history_.epochs: the next to publish
-  CheckpointId restored_ LEVADA_GUARDED_BY(mutex_);  // invariant 3
-  bool arrived_ LEVADA_GUARDED_BY(mutex_) = false;
   bool recovered_ LEVADA_GUARDED_BY(mutex_) = false;
   bool hurry_ LEVADA_GUARDED_BY(mutex_) = false;
   std::uint64_t publishes_ LEVADA_GUARDED_BY(mutex_) = 0;

@@ -30,21 +30,22 @@ ShardEpoch shard_epoch(const SinkEpoch& epoch, std::size_t shard, std::size_t sh
   return mine;
 }
 
-// Everything that the manifests say about a shard; the last one is restored. An older one adds what a
-// newer one does not list any more, as long as nothing between the two is missing.
+// Everything that the manifests say about a shard; the last one is restored. Going back from it, each adds
+// what the one after it does not list any more. A manifest that none comes after, since its commit failed
+// half-way, is no part of the chain: its segments are in the next one too.
 ShardHistory history_of(const std::vector<Manifest>& manifests, const std::string& uid,
                         std::size_t shard, SteadyTime now) {
   ShardHistory history;
   history.newest = manifests.back().id;
   std::vector<const SinkState*> states;  // newest first
+  CheckpointId wanted = history.newest;
   for (auto manifest = manifests.rbegin(); manifest != manifests.rend(); ++manifest) {
+    if (manifest->id != wanted) continue;
     const SinkState* const state = find_state(*manifest, uid);
     if (state == nullptr || shard >= state->published.size()) break;
-    if (!states.empty() && (state->generation != states.front()->generation ||
-                            states.back()->published[shard] > manifest->id)) {
-      break;
-    }
+    if (!states.empty() && state->generation != states.front()->generation) break;
     states.push_back(state);
+    wanted = manifest->previous;
   }
   if (states.empty()) return history;
   history.published = states.front()->published[shard];
@@ -243,7 +244,7 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
     sink.generation_ =
         static_cast<std::uint64_t>(parts_.clock->now().time_since_epoch().count());
   }
-  const auto rendezvous = std::make_shared<ShardRendezvous>(static_cast<int>(shards));
+  const auto order = std::make_shared<ShardOrder>(shards);
   for (std::size_t shard = 0; shard < shards; ++shard) {
     ShardHistory history;
     if (anew || manifests.empty()) {
@@ -252,12 +253,12 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
       history = history_of(manifests, sink.spec_.uid, shard, parts_.clock->steady_now());
     }
     sink.recorded_.push_back(history.published);
-    add_publisher(sink, static_cast<int>(shard), std::move(history), rendezvous);
+    add_publisher(sink, static_cast<int>(shard), std::move(history), order);
   }
 }
 
 void EpochSinks::add_publisher(EpochSink& sink, int shard, ShardHistory history,
-                               std::shared_ptr<ShardRendezvous> rendezvous) {
+                               std::shared_ptr<ShardOrder> order) {
   const EpochSinkSpec& spec = sink.spec_;
   std::string marker = spec.uid;
   if (sink.generation_ > 0) marker += "@" + std::to_string(sink.generation_);
@@ -279,7 +280,7 @@ void EpochSinks::add_publisher(EpochSink& sink, int shard, ShardHistory history,
   parts.self = {.incarnation = parts_.directory->incarnation(), .owner = parts_.owner};
   parts.history = std::move(history);
   parts.pace = spec.factory->pace();
-  parts.restored = std::move(rendezvous);
+  parts.order = std::move(order);
   parts.files = &parts_.directory->files();
   parts.path = [directory = parts_.directory, uid = spec.uid](const EpochSegment& segment) {
     return join_path(directory->log_directory(uid, segment.subtask),

@@ -167,7 +167,7 @@ class EpochSinks {
   void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests);
   void refuse_orphans(const Manifest& manifest) const;
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
-                     std::shared_ptr<ShardRendezvous> rendezvous);
+                     std::shared_ptr<ShardOrder> order);
   void forget_unretained(CheckpointId manifest);
 
   Parts parts_;

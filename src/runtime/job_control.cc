@@ -184,7 +184,9 @@ SteadyTime JobControl::next_time() const {
 // ---- starting
 
 bool JobControl::start_attempt() {
-  if (!prepare_attempt()) return false;
+  if (!preparing_) return prepare_attempt();
+  if (sinks_ && !sinks_->recovered()) return false;
+  preparing_ = false;
   const auto restored = std::exchange(restored_, nullptr);
   AttemptParts parts{.plan = plan_,
                      .options = &options_,
@@ -222,17 +224,14 @@ bool JobControl::start_attempt() {
   return true;
 }
 
-// What an attempt needs before it is made; false: shards of exactly-once sinks are still being fenced.
+// What an attempt needs before it is made; then the shards of exactly-once sinks are fenced, if they are
+// not yet.
 bool JobControl::prepare_attempt() {
-  if (!preparing_) {
-    open_directory();
-    if (!executor_) executor_ = host_.make_executor();
-    restored_ = restore();
-    recover_sinks();
-    preparing_ = true;
-  }
-  if (sinks_ && !sinks_->recovered()) return false;
-  preparing_ = false;
+  open_directory();
+  if (!executor_) executor_ = host_.make_executor();
+  restored_ = restore();
+  recover_sinks();
+  preparing_ = true;
   return true;
 }
 

@@ -199,7 +199,7 @@ TEST(ExactlyOnce, TakesNoMoreRowsWhileTooMuchWaitsAndGoesOnAfterwards) {
   EnvironmentOptions options = options_in(dir);
   options.epoch_log.bytes = 64 * 1024;
   StreamEnvironment env(options);
-  env.generate<std::int64_t>(same, {.rows = 100'000})
+  env.generate<std::int64_t>(same, {.rows = 500'000})
       .uid("numbers")
       .map([&away](std::int64_t x) {
         if (x == 1'000) away = true;
@@ -220,7 +220,7 @@ TEST(ExactlyOnce, TakesNoMoreRowsWhileTooMuchWaitsAndGoesOnAfterwards) {
   EXPECT_LT(job.status().sinks.at(0).waiting_bytes, 4u * 1024 * 1024);
   away = false;
   job.wait();
-  EXPECT_EQ(sorted_rows(*table), numbers(100'000));
+  EXPECT_EQ(sorted_rows(*table), numbers(500'000));
 }
 
 TEST(ExactlyOnce, NeedsCheckpoints) {
