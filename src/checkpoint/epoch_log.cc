@@ -66,22 +66,28 @@ std::string segment_file_name(CheckpointId epoch) {
 
 // ---- EpochLogWriter
 
+// Why a writer's segments cannot be written: the first failure of any of them.
+struct EpochLogWriter::Trouble {
+  std::string failure;  // set before `failed`, on the background queue
+  std::atomic<bool> failed{false};
+};
+
 // The segment under way, as the background queue sees it; dies with the last job that needs it.
 struct EpochLogWriter::Writing {
-  Writing(const Parts& parts, const std::string& name)
-      : files(*parts.files),
+  Writing(const Parts& parts, const std::string& name, std::shared_ptr<Trouble> shared_trouble)
+      : trouble(std::move(shared_trouble)),
+        files(*parts.files),
         directory(parts.directory),
         temporary(join_path(directory, name)),
         head(encode_head(parts.sink, parts.subtask, parts.schema)),
         on_failure(parts.failed) {}
 
+  const std::shared_ptr<Trouble> trouble;
   FileSystem& files;
   const std::string directory;
   const std::string temporary;
   const Bytes head;
   const std::function<void(const std::string&)> on_failure;
-  std::string failure{};  // set before `failed`
-  std::atomic<bool> failed{false};
   std::atomic<bool> abandoned{false};
 
   std::unique_ptr<WritableFile> file;
@@ -91,7 +97,7 @@ struct EpochLogWriter::Writing {
   ContentHasher hasher;
 
   bool wanted() const {
-    return !failed.load(std::memory_order_acquire) && !abandoned.load(std::memory_order_acquire);
+    return !trouble->failed.load(std::memory_order_acquire) && !abandoned.load(std::memory_order_acquire);
   }
 
   template <class F>
@@ -100,9 +106,9 @@ struct EpochLogWriter::Writing {
     try {
       f();
     } catch (const std::exception& error) {
-      failure = error.what();
-      failed.store(true, std::memory_order_release);
-      on_failure(failure);
+      trouble->failure = error.what();
+      trouble->failed.store(true, std::memory_order_release);
+      on_failure(trouble->failure);
     }
   }
 
@@ -152,7 +158,8 @@ struct EpochLogWriter::Writing {
   }
 };
 
-EpochLogWriter::EpochLogWriter(Parts parts) : parts_(std::move(parts)) {}
+EpochLogWriter::EpochLogWriter(Parts parts)
+    : parts_(std::move(parts)), trouble_(std::make_shared<Trouble>()) {}
 
 EpochLogWriter::~EpochLogWriter() {
   if (!writing_) return;
@@ -165,12 +172,9 @@ bool EpochLogWriter::has_room() const noexcept {
 }
 
 void EpochLogWriter::check() const {
-  for (const auto& writing : {writing_, sealing_}) {
-    if (writing && writing->failed.load(std::memory_order_acquire)) {
-      throw StateError("the epoch log of sink '" + parts_.sink + "' cannot be written: " +
-                       writing->failure);
-    }
-  }
+  if (!trouble_->failed.load(std::memory_order_acquire)) return;
+  throw StateError("the epoch log of sink '" + parts_.sink + "' cannot be written: " +
+                   trouble_->failure);
 }
 
 void EpochLogWriter::written() {
@@ -182,7 +186,7 @@ void EpochLogWriter::hand_over() {
   if (buffer_.size_bytes() == 0) return;
   if (!writing_) {
     const std::string name = parts_.temporary_name + "-" + std::to_string(next_number_++);
-    writing_ = std::make_shared<Writing>(parts_, name);
+    writing_ = std::make_shared<Writing>(parts_, name, trouble_);
   }
   records_ += buffer_.records();
   // std::function wants copies to be possible; the bytes themselves are moved.
@@ -206,7 +210,7 @@ void EpochLogWriter::seal(CheckpointId checkpoint) {
     writing->run([&] { sealed(writing->finish(segment)); });
     writing->remove();
   });
-  sealing_ = std::exchange(writing_, nullptr);
+  writing_.reset();
   records_ = 0;
 }
 

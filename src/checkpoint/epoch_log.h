@@ -81,6 +81,7 @@ class EpochLogWriter {
   void seal(CheckpointId checkpoint);
 
  private:
+  struct Trouble;
   struct Writing;
 
   void hand_over();
@@ -89,8 +90,8 @@ class EpochLogWriter {
   EpochRecordBuffer buffer_;
   std::uint64_t records_ = 0;      // of the segment, handed over
   std::uint64_t next_number_ = 0;  // of the temporary name
+  const std::shared_ptr<Trouble> trouble_;  // of every segment so far
   std::shared_ptr<Writing> writing_;  // the segment under way; null: it has no bytes yet
-  std::shared_ptr<Writing> sealing_;  // the one before
 };
 
 class EpochSegmentReader {
