@@ -1,6 +1,7 @@
 #include "checkpoint/epoch_sinks.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "levada/assert.h"
@@ -30,35 +31,57 @@ ShardEpoch shard_epoch(const SinkEpoch& epoch, std::size_t shard, std::size_t sh
   return mine;
 }
 
-// Everything that the manifests say about a shard; the last one is restored. Going back from it, each adds
-// what the one after it does not list any more. A manifest that none comes after, since its commit failed
-// half-way, is no part of the chain: its segments are in the next one too.
-ShardHistory history_of(const std::vector<Manifest>& manifests, const std::string& uid,
-                        std::size_t shard, SteadyTime now) {
-  ShardHistory history;
-  history.newest = manifests.back().id;
-  std::vector<const SinkState*> states;  // newest first
-  CheckpointId wanted = history.newest;
+// What the manifests say about a sink, newest first; the last one of them is restored. A manifest that none
+// comes after, since its commit failed half-way, is no part of the chain: its segments are in the next one
+// too.
+std::vector<const SinkState*> chain_of(const std::vector<Manifest>& manifests, const std::string& uid) {
+  std::vector<const SinkState*> states;
+  CheckpointId wanted = manifests.back().id;
   for (auto manifest = manifests.rbegin(); manifest != manifests.rend(); ++manifest) {
     if (manifest->id != wanted) continue;
     const SinkState* const state = find_state(*manifest, uid);
-    if (state == nullptr || shard >= state->published.size()) break;
-    if (!states.empty() && state->generation != states.front()->generation) break;
+    if (state == nullptr) break;
+    if (!states.empty() && (state->generation != states.front()->generation ||
+                            state->published.size() != states.front()->published.size())) {
+      break;
+    }
     states.push_back(state);
     wanted = manifest->previous;
   }
-  if (states.empty()) return history;
-  history.published = states.front()->published[shard];
-  history.base = states.back()->published[shard];
-  history.clean = manifests.back().final && states.front()->epochs.empty();
-  for (auto state = states.rbegin(); state != states.rend(); ++state) {
-    for (const SinkEpoch& epoch : (*state)->epochs) {
-      ShardEpoch mine = shard_epoch(epoch, shard, (*state)->published.size());
-      const CheckpointId last = history.epochs.empty() ? history.base : history.epochs.back().id;
-      if (mine.segments.empty() || epoch.id <= last) continue;
-      mine.since = now;
-      history.epochs.push_back(std::move(mine));
+  return states;
+}
+
+// Every epoch of a chain, whole: a manifest lists of an epoch what was not published then, which may be
+// less or, when a marker has gone back, more than one before.
+std::vector<SinkEpoch> epochs_of(const std::vector<const SinkState*>& chain) {
+  std::map<CheckpointId, std::map<std::pair<std::uint32_t, CheckpointId>, EpochSegment>> found;
+  for (const SinkState* const state : chain) {
+    for (const SinkEpoch& epoch : state->epochs) {
+      for (const EpochSegment& segment : epoch.segments) {
+        found[epoch.id].emplace(std::pair(segment.subtask, segment.epoch), segment);
+      }
     }
+  }
+  std::vector<SinkEpoch> epochs;
+  for (const auto& [id, segments] : found) {
+    SinkEpoch& epoch = epochs.emplace_back(SinkEpoch{.id = id});
+    for (const auto& [key, segment] : segments) epoch.segments.push_back(segment);
+  }
+  return epochs;
+}
+
+ShardHistory history_of(const std::vector<const SinkState*>& chain,
+                        const std::vector<SinkEpoch>& epochs, std::size_t shard, SteadyTime now) {
+  ShardHistory history;
+  history.published = history.base = chain.front()->published[shard];
+  for (const SinkState* const state : chain) {
+    history.base = std::min(history.base, state->published[shard]);
+  }
+  for (const SinkEpoch& epoch : epochs) {
+    ShardEpoch mine = shard_epoch(epoch, shard, chain.front()->published.size());
+    if (mine.segments.empty() || epoch.id <= history.base) continue;
+    mine.since = now;
+    history.epochs.push_back(std::move(mine));
   }
   return history;
 }
@@ -169,7 +192,7 @@ SinkState EpochSink::state_of(CheckpointId manifest) const {
   return state;
 }
 
-void EpochSink::committed(const SinkState& state, CheckpointId manifest) {
+void EpochSink::committed(const SinkState& state, CheckpointId manifest, CheckpointId handed_over) {
   {
     MutexLock lock(mutex_);
     std::uint64_t bytes = 0;
@@ -182,10 +205,14 @@ void EpochSink::committed(const SinkState& state, CheckpointId manifest) {
     const std::uint64_t open = open_bytes_.load(std::memory_order_relaxed);
     open_bytes_.fetch_sub(std::min(open, bytes), std::memory_order_relaxed);
   }
-  epochs_ = state.epochs;
+  waiting_ = !state.epochs.empty();
   recorded_ = state.published;
-  const bool adds = !epochs_.empty() && epochs_.back().id == manifest;
-  hand_over(adds ? epochs_.back() : SinkEpoch{.id = manifest});
+  for (const SinkEpoch& epoch : state.epochs) {
+    if (epoch.id <= handed_over) continue;
+    epochs_.push_back(epoch);
+    hand_over(epoch);
+  }
+  if (!waiting_ || state.epochs.back().id != manifest) hand_over(SinkEpoch{.id = manifest});
 }
 
 void EpochSink::hand_over(const SinkEpoch& epoch) {
@@ -235,10 +262,13 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
       manifests.empty() ? nullptr : find_state(manifests.back(), sink.spec_.uid);
   const bool anew = parts_.execute.new_sink_generation;
   std::size_t shards = static_cast<std::size_t>(std::max(1, sink.spec_.factory->shards()));
+  std::vector<const SinkState*> chain;
   if (state != nullptr && !anew) {
     shards = state->published.size();
     sink.generation_ = state->generation;
-    sink.epochs_ = state->epochs;
+    sink.waiting_ = !state->epochs.empty();
+    chain = chain_of(manifests, sink.spec_.uid);
+    sink.epochs_ = epochs_of(chain);
   } else if (anew) {
     // Later than any generation before, even one that this directory knows nothing of.
     sink.generation_ =
@@ -247,11 +277,11 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
   const auto order = std::make_shared<ShardOrder>(shards);
   for (std::size_t shard = 0; shard < shards; ++shard) {
     ShardHistory history;
-    if (anew || manifests.empty()) {
-      history.newest = handed_over_;
-    } else {
-      history = history_of(manifests, sink.spec_.uid, shard, parts_.clock->steady_now());
+    if (!chain.empty()) {
+      history = history_of(chain, sink.epochs_, shard, parts_.clock->steady_now());
+      history.clean = manifests.back().final && !sink.waiting_;
     }
+    history.newest = handed_over_;
     sink.recorded_.push_back(history.published);
     add_publisher(sink, static_cast<int>(shard), std::move(history), order);
   }
@@ -318,9 +348,27 @@ void EpochSinks::restarted(const Manifest* manifest) {
     sink->open_bytes_.store(0, std::memory_order_relaxed);
   }
   if (restored == handed_over_) return;
-  // Its commit had failed after the rename: now it counts, so it must survive a power loss first.
+  refuse_branch(*manifest);
+  // Its commit had failed after the rename, or it and some before it could not be read at the start: now it
+  // counts, so it must survive a power loss first.
   parts_.directory->sync();
   committed(*manifest);
+}
+
+// A checkpoint that could not be read when this process started may be readable now. When it does not come
+// after the one that was restored then, it has the same output once more.
+void EpochSinks::refuse_branch(const Manifest& manifest) const {
+  const std::vector<Manifest> older = parts_.directory->manifests_before(manifest.id);
+  CheckpointId before = manifest.previous;
+  for (auto at = older.rbegin(); at != older.rend() && before > handed_over_; ++at) {
+    if (at->id == before) before = at->previous;
+  }
+  if (before == handed_over_) return;
+  throw JobError(JobErrorCode::kSinkAhead, {}, -1,
+                 "checkpoint " + std::to_string(manifest.id) + " does not come after checkpoint " +
+                     std::to_string(handed_over_) +
+                     ", whose output may have been published already; take its manifest away, or, if "
+                     "output may be there twice, execute the job with new_sink_generation");
 }
 
 std::vector<EpochPublisher*> EpochSinks::publishers() const {
@@ -375,9 +423,10 @@ void EpochSinks::fill(Manifest& manifest) const {
       for (const EpochSegment& segment : epoch.segments) {
         const SinkState& state = manifest.sinks.back();
         if (epoch.id > state.published[segment.subtask % state.published.size()]) continue;
-        parts_.directory->files().remove(
+        const std::string path =
             join_path(parts_.directory->log_directory(state.uid, segment.subtask),
-                      segment_file_name(segment.epoch)));
+                      segment_file_name(segment.epoch));
+        if (parts_.directory->files().exists(path)) parts_.directory->files().remove(path);
       }
     }
   }
@@ -387,7 +436,7 @@ void EpochSinks::committed(const Manifest& manifest) {
   for (const auto& sink : sinks_) {
     const SinkState* const state = find_state(manifest, sink->spec_.uid);
     LEVADA_ASSERT(state != nullptr, "a manifest has every exactly-once sink of the job");
-    sink->committed(*state, manifest.id);
+    sink->committed(*state, manifest.id, handed_over_);
   }
   handed_over_ = manifest.id;
   forget_unretained(manifest.id);
@@ -400,9 +449,15 @@ void EpochSinks::forget_unretained(CheckpointId manifest) {
   if (retained_.size() <= static_cast<std::size_t>(parts_.retained)) return;
   retained_.erase(retained_.begin());
   for (std::size_t i = 0; i < sinks_.size(); ++i) {
-    for (std::size_t shard = 0; shard < sinks_[i]->publishers_.size(); ++shard) {
-      sinks_[i]->publishers_[shard]->forget(retained_.front()[i][shard]);
+    EpochSink& sink = *sinks_[i];
+    CheckpointId oldest = ~CheckpointId{0};
+    for (std::size_t shard = 0; shard < sink.publishers_.size(); ++shard) {
+      CheckpointId unnamed = ~CheckpointId{0};  // up to here
+      for (const auto& recorded_then : retained_) unnamed = std::min(unnamed, recorded_then[i][shard]);
+      sink.publishers_[shard]->forget(unnamed);
+      oldest = std::min(oldest, unnamed);
     }
+    std::erase_if(sink.epochs_, [&](const SinkEpoch& epoch) { return epoch.id <= oldest; });
   }
 }
 
@@ -441,7 +496,7 @@ bool EpochSinks::unrecorded() const {
     for (std::size_t shard = 0; shard < sink->publishers_.size(); ++shard) {
       if (sink->publishers_[shard]->published() != sink->recorded_[shard]) return true;
     }
-    return !sink->epochs_.empty();
+    return sink->waiting_;
   });
 }
 

@@ -82,7 +82,8 @@ class EpochSink {
   void sealed(int attempt, const EpochSegment& segment);
   void failed(int attempt, const std::string& why);
   SinkState state_of(CheckpointId manifest) const;
-  void committed(const SinkState& state, CheckpointId manifest);
+  /// `handed_over`: the newest manifest whose epochs the publishers have.
+  void committed(const SinkState& state, CheckpointId manifest, CheckpointId handed_over);
   void hand_over(const SinkEpoch& epoch);
 
   const EpochSinkSpec spec_;
@@ -95,7 +96,9 @@ class EpochSink {
   // Of the control; the first two are fixed by recover().
   std::uint64_t generation_ = 0;
   std::vector<std::unique_ptr<EpochPublisher>> publishers_;  // one per shard
-  std::vector<SinkEpoch> epochs_;  // of the newest manifest: not published by all shards then
+  // What retained manifests name, and so can be published again when a marker goes back.
+  std::vector<SinkEpoch> epochs_;
+  bool waiting_ = false;  // the newest manifest names some that were not published then
   std::vector<CheckpointId> recorded_;  // per shard, published as the newest manifest says
   std::uint64_t writers_ = 0;
 
@@ -166,6 +169,7 @@ class EpochSinks {
  private:
   void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests);
   void refuse_orphans(const Manifest& manifest) const;
+  void refuse_branch(const Manifest& manifest) const;
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
                      std::shared_ptr<ShardOrder> order);
   void forget_unretained(CheckpointId manifest);
