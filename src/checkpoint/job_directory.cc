@@ -142,6 +142,15 @@ void JobDirectory::raise_incarnation() {
   files_.sync_directory(path_);
 }
 
+void JobDirectory::require_owned() {
+  const std::uint64_t newest = read_incarnation();
+  if (newest <= incarnation_ || LEVADA_PLANTED("directory.overtaken_goes_on")) return;
+  throw JobError(JobErrorCode::kFenced, {}, -1,
+                 "a later instance of job '" + job_name_ + "', incarnation " + std::to_string(newest) +
+                     ", has taken '" + path_ + "' over; this one, " + std::to_string(incarnation_) +
+                     ", changes nothing there any more");
+}
+
 void JobDirectory::write_synced(const std::string& path, std::string_view bytes) {
   const std::unique_ptr<WritableFile> file = files_.create(path);
   file->append(bytes);
@@ -198,10 +207,10 @@ std::optional<Manifest> JobDirectory::newest_valid() {
                    " checkpoints but none that can be used; the newest: " + first_problem);
 }
 
-std::vector<Manifest> JobDirectory::manifests_up_to(CheckpointId newest) {
+std::vector<Manifest> JobDirectory::manifests_before(CheckpointId before) {
   std::vector<Manifest> manifests;
   for (const CheckpointId id : manifest_ids()) {
-    if (id > newest) continue;
+    if (id >= before) continue;
     try {
       manifests.push_back(read_manifest(id));
     } catch (const StateError& error) {
@@ -251,6 +260,7 @@ void JobDirectory::abandon(CheckpointId id) noexcept {
 void JobDirectory::commit(const Manifest& manifest) {
   LEVADA_ASSERT(manifest.job_name == job_name_, "a manifest is committed in its own directory");
   try {
+    require_owned();
     write_and_name(manifest);
   } catch (...) {
     abandon(manifest.id);
@@ -346,6 +356,7 @@ JobDirectory::Swept JobDirectory::sweep(std::size_t retained) noexcept {
   Swept swept;
   try {
     LEVADA_ASSERT(retained >= 1, "the newest checkpoint is always retained");
+    require_owned();
     const Marked marked = mark(retained);
     swept.manifests = remove_manifests(marked);
     LEVADA_FAILPOINT("checkpoint.sweep", kManifest);
@@ -399,11 +410,11 @@ void JobDirectory::remove_segments(const Marked& marked, Swept& swept) {
 bool JobDirectory::is_needless_segment(const std::string& name, const std::string& path,
                                        const Marked& marked) const {
   if (const auto incarnation = id_in(name, kOpenPrefix, false)) {
-    return *incarnation != incarnation_;  // its writer removes one of ours
+    return *incarnation < incarnation_;  // its writer removes one of ours
   }
   const auto epoch = id_in(name, {}, false);
   if (!epoch || !name.ends_with(kSegmentSuffix)) return false;
-  const bool may_still_be_named = *epoch > marked.newest && *epoch >> 32 == incarnation_;
+  const bool may_still_be_named = *epoch > marked.newest && *epoch >> 32 >= incarnation_;
   return marked.complete && !may_still_be_named && !marked.used.contains(path);
 }
 

@@ -63,8 +63,11 @@ class JobDirectory {
   /// none is good: a job never starts afresh over checkpoints that it cannot read.
   std::optional<Manifest> newest_valid();
 
-  /// The manifests that can be read and are not newer than `newest`, oldest first.
-  std::vector<Manifest> manifests_up_to(CheckpointId newest);
+  /// The manifests that can be read and are older than `id`, oldest first.
+  std::vector<Manifest> manifests_before(CheckpointId id);
+  /// Throws JobError, kFenced, when a later start of the job has taken the directory: its lock was lost
+  /// without our knowledge, as on a shared disk.
+  void require_owned();
   /// Returns when the manifests there are survive a power loss.
   void sync() { files_.sync_directory(path_); }
 

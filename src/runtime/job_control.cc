@@ -263,8 +263,12 @@ void JobControl::recover_sinks() {
                         .memory = &memory_.epoch_log(),
                         .changed = [this] { sem_post(&wake_); }},
       specs);
-  sinks_->recover(manifest == nullptr ? std::vector<Manifest>{}
-                                      : directory_->manifests_up_to(manifest->id));
+  std::vector<Manifest> manifests;
+  if (manifest != nullptr) {
+    manifests = directory_->manifests_before(manifest->id);
+    manifests.push_back(*manifest);  // not read again: it must not be missing
+  }
+  sinks_->recover(manifests);
   executor_->start_publishers(sinks_->publishers());
   MutexLock lock(mutex_);
   visible_sinks_ = sinks_.get();
@@ -284,6 +288,8 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore() const {
   const PhaseScope phase(Phase::kRestore);
   std::optional<Manifest> manifest = directory_->newest_valid();
   if (!manifest) return nullptr;
+  // That of a later instance: this one may have lost its lock.
+  if (manifest->id >> 32 > directory_->incarnation()) directory_->require_owned();
   check_restorable(*manifest);
   return std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
                                                     std::move(*manifest));
@@ -537,7 +543,7 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
   restored_.reset();
   log_.error((node.empty() ? std::string() : node + ": ") + what);
   const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint ||
-                     code == JobErrorCode::kSinkAhead || (sinks_ && sinks_->failed());
+                     code == JobErrorCode::kSinkAhead || code == JobErrorCode::kFenced || (sinks_ && sinks_->failed());
   const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed();
   {
     MutexLock lock(mutex_);
