@@ -52,6 +52,7 @@ class MarkerTarget final : public EpochTarget {
     if (LEVADA_PLANTED("target.marker_read_plainly")) {
       const auto plain = transaction->read(false);
       if (plain && plain->owner == request.self) {
+        blind_ = true;  // it is believed, as if nobody else could be at work
         return {.status = TargetStatus::kDone, .reason = {}, .marker = *plain, .created = false};
       }
     }
