@@ -1,0 +1,749 @@
+#include "sim/exactly_once_simulation.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/manual_clock.h"
+#include "base/random.h"
+#include "graph/validation.h"
+#include "levada/levada.h"
+#include "plan/planner.h"
+#include "runtime/job_control.h"
+#include "runtime/simulated_executor.h"
+#include "sim/process_files.h"
+#include "sim/simulated_postgres.h"
+
+namespace levada::testing {
+
+struct SimulatedRow {
+  std::int64_t key = 0, number = 0, check = 0;
+};
+LEVADA_RECORD(SimulatedRow, key, number, check)
+
+namespace {
+
+constexpr std::int64_t kKeys = 6;  // a multiple of every number of splits, so a key has one split
+constexpr const char* kJob = "simulated";
+constexpr const char* kDirectory = "/jobs/simulated";
+constexpr std::size_t kRetained = 2;
+constexpr std::uint64_t kStepsMax = 60'000;
+constexpr std::uint64_t kStepsWithFaults = 12'000;
+constexpr int kStartsWithFaults = 20;
+constexpr int kStartsWithout = 4;
+
+SimulatedRow make_row(std::uint64_t i) {
+  const auto number = static_cast<std::int64_t>(i);
+  return {number % kKeys, number, static_cast<std::int64_t>(detail::mix(i))};
+}
+
+// ---- the sink
+
+class RowEncoder final : public EpochEncoder {
+ public:
+  std::size_t encode(const Batch& batch, std::size_t first_row, std::size_t bytes_wanted,
+                     EpochRecordBuffer& out) override {
+    std::size_t row = first_row;
+    for (; row < batch.size() && out.size_bytes() < bytes_wanted; ++row) {
+      batch.type().encode(batch.row(row), 1, out.begin(0));
+      out.end();
+    }
+    return row;
+  }
+  std::string schema() const override { return "rows"; }
+};
+
+class SimulatedSink final : public SinkFactory {
+ public:
+  SimulatedSink(SimulatedPostgres& server, int client, int shards, PublishPace pace)
+      : server_(server), client_(client), shards_(shards), pace_(pace) {}
+
+  std::unique_ptr<SinkWriter> make_writer() override { return nullptr; }
+  Guarantee best_guarantee() const override { return Guarantee::kExactlyOnce; }
+  std::unique_ptr<EpochEncoder> make_encoder() override { return std::make_unique<RowEncoder>(); }
+  std::unique_ptr<EpochTarget> make_target(const EpochTargetContext& context) override {
+    return make_marker_target(server_.connect(client_, {context.job, context.sink, context.shard}));
+  }
+  int shards() const override { return shards_; }
+  PublishPace pace() const override { return pace_; }
+  std::shared_ptr<const detail::KeyHasher> partitioning() const override { return by_key_; }
+
+ private:
+  SimulatedPostgres& server_;
+  const int client_;
+  const int shards_;
+  const PublishPace pace_;
+  const std::shared_ptr<const detail::KeyHasher> by_key_ =
+      detail::make_key_selector<SimulatedRow>(&SimulatedRow::key);
+};
+
+// ---- faults
+
+struct FaultKind {
+  std::string_view name;
+  double rate;  // at each opportunity, in the mean of the seeds that have it
+};
+
+constexpr std::array<FaultKind, kSimulatedFaults> kKinds{{
+    {"kill", 1.0 / 1000},
+    {"power loss", 1.0 / 1000},
+    {"death in a file operation", 1.0 / 250},
+    {"death around COMMIT", 1.0 / 12},
+    {"disk error", 1.0 / 120},
+    {"damaged read", 1.0 / 60},
+    {"short read", 1.0 / 60},
+    {"wall clock jump", 1.0 / 1000},
+    {"pause", 1.0 / 1500},
+    {"refused connection", 1.0 / 15},
+    {"conflict", 1.0 / 50},
+    {"connection cut", 1.0 / 50},
+    {"reply lost", 1.0 / 10},
+    {"orphan", 1.0 / 10},
+    {"lock timeout", 0.4},
+    {"idle session ended", 0.3},
+    {"failover", 1.0 / 1200},
+    {"zombie keeps the lock", 1.0 / 2000},
+    {"zombie loses the lock", 1.0 / 1500},
+    {"zombie within a call", 1.0 / 100},
+    {"rescale", 1.0},
+}};
+
+struct Process {
+  int id = 0;
+  bool in_step = false;  // its stack is below ours
+  bool doomed = false;   // killed while it was
+  bool robbed = false;   // of its lock, without its knowledge
+  std::uint64_t wakes_at = 0;
+  std::unique_ptr<ProcessFiles> files;
+  SimulatedExecutor* executor = nullptr;
+  std::unique_ptr<detail::JobControl> job;
+};
+
+class Simulation final : private PostgresFates, private FileFates {
+ public:
+  Simulation(std::uint64_t seed, const std::function<void(const std::string&)>& say)
+      : say_(say),
+        random_(seed),
+        clock_(Timestamp{Duration{1'000'000'000}}),
+        manifests_(disk_, kDirectory, kRetained),
+        postgres_(*this) {
+    for (std::size_t i = 0; i < kSimulatedFaults; ++i) {
+      static constexpr double kFactors[] = {0, 0, 0.5, 1, 3};
+      rates_[i] = kKinds[i].rate * kFactors[random_.below(std::size(kFactors))];
+    }
+    faults_left_ = 5 + static_cast<int>(random_.below(16));
+    rows_ = 300 + random_.below(600);
+    splits_ = 1 + static_cast<int>(random_.below(3));
+    shards_ = 1 + static_cast<int>(random_.below(2));
+    batch_rows_ = 2 + static_cast<int>(random_.below(8));
+    interval_ = Duration{static_cast<std::int64_t>(500 + random_.below(6000))};
+    if (random_.chance(0.2)) pace_ = {.bytes = 4096, .delay = 5ms};
+  }
+
+  ExactlyOnceRun run() {
+    start();
+    while (!over_) step_world();
+    if (run_.wrong.empty() && !run_.refused) after_the_end();
+    while (!processes_.empty()) destroy(*processes_.back());
+    run_.trace = trace_;
+    run_.checkpoints = static_cast<std::uint32_t>(manifests_.commits());
+    run_.incarnations = static_cast<std::uint32_t>(starts_);
+    return run_;
+  }
+
+ private:
+  // ---- processes
+
+  void start() {
+    auto process = std::make_unique<Process>();
+    process->id = ++starts_;
+    process->files =
+        std::make_unique<ProcessFiles>(process->id, disk_, static_cast<FileFates&>(*this), manifests_, locks_);
+    EnvironmentOptions options{
+        .parallelism = parallelism_,
+        .checkpoint = {.interval = interval_, .directory = "/jobs", .timeout = 3s,
+                       .retained = static_cast<int>(kRetained)},
+        .restart = fixed_delay({.attempts = 5, .delay = 1ms}),
+        .memory = std::size_t{64} << 20,
+        .batch_rows = batch_rows_};
+    if (hits(SimulatedFault::kRescale)) {
+      options.parallelism = 1 + static_cast<int>(random_.below(3));
+      if (options.parallelism != parallelism_) hit(SimulatedFault::kRescale);
+      parallelism_ = options.parallelism;
+    }
+    const int id = process->id;
+    if (say_) {
+      options.log = [this, id](LogLevel, std::string_view text) {
+        say("process " + std::to_string(id) + ": " + std::string(text));
+      };
+    }
+    StreamEnvironment env(options);
+    env.generate<SimulatedRow>(make_row, {.rows = rows_, .splits = splits_})
+        .uid("rows")
+        .sink_to(Sink<SimulatedRow>{
+            std::make_shared<SimulatedSink>(postgres_, id, shards_, pace_), "simulated"})
+        .uid("out");
+    validate(*env.graph(), options);
+    auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
+    JobHost host{.clock = &clock_, .files = process->files.get(), .make_executor = {},
+                 .owner = static_cast<std::uint64_t>(id)};
+    Process* const raw = process.get();
+    host.make_executor = [this, raw] {
+      auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
+      raw->executor = executor.get();
+      return executor;
+    };
+    process->job = std::make_unique<detail::JobControl>(kJob, std::move(plan), options,
+                                                        std::move(host));
+    process->job->on_attempt([this, id, raw](Attempt&) {
+      if (raw->robbed) return;
+      const auto held = locks_.find(join_path(kDirectory, "LOCK"));
+      if (held != locks_.end() && held->second != id) {
+        wrong("process " + std::to_string(id) + " runs although process " +
+              std::to_string(held->second) + " holds the lock");
+      }
+    });
+    say("process " + std::to_string(id) + " starts with parallelism " +
+        std::to_string(options.parallelism));
+    note(static_cast<std::uint64_t>(id));
+    current_ = raw;
+    processes_.push_back(std::move(process));
+  }
+
+  // The process is gone. One in the middle of a call of ours dies when that returns.
+  void destroy(Process& process) {
+    process.files->die();
+    if (process.in_step) {
+      process.doomed = true;
+      return;
+    }
+    process.executor = nullptr;
+    process.job.reset();
+    std::erase_if(locks_, [&](const auto& lock) { return lock.second == process.id; });
+    if (current_ == &process) current_ = nullptr;
+    std::erase_if(processes_, [&](const auto& other) { return other.get() == &process; });
+  }
+
+  Process* zombie() const {
+    for (const auto& process : processes_) {
+      if (process.get() != current_) return process.get();
+    }
+    return nullptr;
+  }
+
+  bool nested() const {
+    return std::any_of(processes_.begin(), processes_.end(),
+                       [](const auto& process) { return process->in_step; });
+  }
+
+  // ---- time goes on
+
+  void step_world() {
+    if (++run_.steps >= kStepsMax) return wrong("the job did not end within the steps allowed");
+    if (run_.steps == kStepsWithFaults || starts_ == kStartsWithFaults) faults_left_ = 0;
+    if (current_ == nullptr) {
+      if (faults_left_ <= 0 && ++starts_without_faults_ > kStartsWithout) {
+        return wrong("the job fails although nothing else does any more: " + last_failure_);
+      }
+      return start();
+    }
+    clock_.advance(std::chrono::microseconds{random_.below(40) == 0 ? 2000 : 10});
+    if (random_.below(50) == 0 && postgres_.end_an_orphan()) say("an orphan has ended");
+    if (over_) return;
+    happen();
+    if (over_ || current_ == nullptr) return;
+    Process* stepped = current_;
+    if (Process* const other = zombie(); other != nullptr && !other->in_step &&
+                                         run_.steps >= other->wakes_at && random_.below(6) == 0) {
+      stepped = other;
+    }
+    if (!step(*stepped) && stepped == current_ && !let_time_pass()) {
+      Process* const other = zombie();
+      if (other == nullptr || other->in_step || !step(*other)) {
+        wrong("nothing can make progress any more: " + waiting(*stepped));
+      }
+    }
+  }
+
+  // What happens to the process, the machine and the server between two steps.
+  void happen() {
+    if (meets(SimulatedFault::kKill)) {
+      say("kill -9");
+      if (random_.chance(0.7)) {
+        destroy(*current_);
+      } else if (Process* const other = zombie()) {
+        destroy(*other);
+      }
+      return;
+    }
+    if (!nested() && meets(SimulatedFault::kPowerLoss)) return lose_power();
+    if (meets(SimulatedFault::kWallClockJump)) {
+      const auto by = Duration{static_cast<std::int64_t>(random_.below(172'800'000'000))};
+      clock_.set(clock_.now() + by - Duration{86'400'000'000});
+      say("the wall clock jumps");
+    }
+    if (meets(SimulatedFault::kPause)) {
+      static constexpr std::int64_t kSeconds[] = {1, 4, 30, 3600};
+      clock_.advance(std::chrono::seconds{kSeconds[random_.below(std::size(kSeconds))]});
+      say("the machine was paused");
+    }
+    // A failover that brings an owner back who was fenced lets him publish: nothing can be done then. One
+    // that is noticed by one shard before another can show a key's rows out of order after a rescale.
+    if (zombie() == nullptr && shards_ == 1 && meets(SimulatedFault::kFailover)) {
+      const int lost = postgres_.fail_over(static_cast<int>(random_.below(4)));
+      say("failover, " + std::to_string(lost) + " transactions are lost");
+      failed_over_ = true;
+      look_again();
+    }
+    if (zombie() != nullptr) return;
+    if (meets(SimulatedFault::kZombieKeepsLock)) {
+      freeze(*current_, true);
+    } else if (meets(SimulatedFault::kZombieLosesLock)) {
+      freeze(*current_, false);
+    }
+  }
+
+  void freeze(Process& process, bool keeps_lock) {
+    process.wakes_at = run_.steps + random_.below(1500);
+    if (!keeps_lock) {
+      std::erase_if(locks_, [&](const auto& lock) { return lock.second == process.id; });
+      process.robbed = true;
+    }
+    say("process " + std::to_string(process.id) + " is frozen and " +
+        (keeps_lock ? "keeps its lock" : "loses its lock"));
+    start();
+  }
+
+  void lose_power() {
+    say("the power goes");
+    while (!processes_.empty()) destroy(*processes_.back());
+    disk_.crash(random_.next());
+    manifests_.read_again();
+  }
+
+  // One step of a process; false when there was nothing to do.
+  bool step(Process& process) {
+    process.in_step = true;
+    bool progress = true;
+    bool died = false;
+    try {
+      progress = step_inside(process);
+    } catch (const SimulatedCrash&) {
+      died = true;
+    }
+    process.in_step = false;
+    if (died || process.doomed || process.files->is_dead()) {
+      say("process " + std::to_string(process.id) + " is dead");
+      destroy(process);
+      return true;
+    }
+    if (!manifests_.violation().empty()) wrong(manifests_.violation());
+    lost_too_much_ = lost_too_much_ || marker_is_too_old();
+    if (process.job->ended()) take_end(process);
+    return progress;
+  }
+
+  bool step_inside(Process& process) {
+    const auto control = [&] {
+      const bool progress = process.job->control_step();
+      if (process.job->ended()) process.executor = nullptr;
+      if (progress && process.executor != nullptr) process.executor->anything_changed();
+      return progress;
+    };
+    const bool control_first = random_.below(4) == 0;
+    if (control_first && control()) return true;
+    if (process.executor != nullptr && process.executor->step()) return true;
+    return !control_first && control();
+  }
+
+  bool let_time_pass() {
+    SteadyTime next = kNever;
+    for (const auto& process : processes_) {
+      if (process->in_step || (process.get() != current_ && run_.steps < process->wakes_at)) continue;
+      next = std::min(next, process->job->next_time());
+      if (process->executor != nullptr) next = std::min(next, process->executor->next_time());
+    }
+    if (next == kNever) return false;
+    clock_.advance_to(next);
+    for (const auto& process : processes_) {
+      if (process->executor != nullptr) process->executor->anything_changed();
+    }
+    return true;
+  }
+
+  static std::string waiting(const Process& process) {
+    const JobStatus status = process.job->status();
+    std::string text{to_string(status.state)};
+    for (const NodeStatus& node : status.nodes) {
+      text += ", " + node.node + " " + std::to_string(node.rows_in) + " in " +
+              std::to_string(node.rows_out) + " out";
+    }
+    return text;
+  }
+
+  // ---- how a process ends
+
+  void take_end(Process& process) {
+    const bool is_current = current_ == &process;
+    std::optional<JobErrorCode> code;
+    try {
+      process.job->wait();
+    } catch (const JobError& error) {
+      code = error.code();
+      last_failure_ = std::string(to_string(error.code())) + ": " + error.what();
+    }
+    say("process " + std::to_string(process.id) + (code ? " fails, " + last_failure_ : " has finished"));
+    destroy(process);
+    if (!is_current) return;
+    if (!code) {
+      over_ = true;
+    } else if (*code == JobErrorCode::kAlreadyRunning && !processes_.empty()) {
+      current_ = processes_.back().get();  // the frozen one goes on
+    } else if (*code == JobErrorCode::kEpochLogLost && (lost_too_much_ || marker_is_on_a_branch())) {
+      run_.refused = true;
+      over_ = true;
+    }
+  }
+
+  // A failover took back more than the retained checkpoints still have.
+  bool marker_is_too_old() const {
+    const auto retained = manifests_.retained();
+    if (!failed_over_ || retained.empty()) return false;
+    for (const SinkState& sink : retained.back()->sinks) {
+      for (std::size_t shard = 0; shard < sink.published.size(); ++shard) {
+        const auto marker = postgres_.marker({kJob, sink.uid, static_cast<int>(shard)});
+        if (marker && marker->epoch < sink.published[shard]) return true;
+      }
+    }
+    return false;
+  }
+
+  // Two starts read different manifests, for one could not be read at a time, and the output went the way of
+  // the older one.
+  bool marker_is_on_a_branch() const {
+    std::map<CheckpointId, CheckpointId> before;
+    manifests_.each([&](const Manifest& manifest) { before[manifest.id] = manifest.previous; });
+    if (unreadable_manifests_ < 2 || before.empty()) return false;
+    std::set<CheckpointId> chain;
+    for (CheckpointId id = before.rbegin()->first; before.contains(id); id = before[id]) chain.insert(id);
+    for (int shard = 0; shard < shards_; ++shard) {
+      const auto marker = postgres_.marker({kJob, "out", shard});
+      if (marker && before.contains(marker->epoch) && !chain.contains(marker->epoch)) return true;
+    }
+    return false;
+  }
+
+  // The job has finished: who was frozen then wakes up, and whoever starts it again finds it done.
+  void after_the_end() {
+    faults_left_ = 0;
+    over_ = false;
+    while (Process* const other = zombie()) {
+      for (int i = 0; i < 2000 && zombie() == other; ++i) {
+        clock_.advance(std::chrono::microseconds{100});
+        if (!step(*other)) {
+          other->wakes_at = 0;
+          if (!let_time_pass()) break;
+        }
+      }
+      if (zombie() == other) destroy(*other);
+    }
+    while (postgres_.end_an_orphan()) {
+    }
+    // Nobody sees a failover after the last publish before the job is started again.
+    if (!failed_over_) check_all_visible();
+    if (!run_.wrong.empty() || (!failed_over_ && random_.below(4) != 0)) return;
+    say("the job is started once more");
+    start();
+    over_ = false;
+    starts_without_faults_ = 0;
+    while (!over_) step_world();
+    if (!run_.refused) check_all_visible();
+  }
+
+  void check_all_visible() {
+    std::uint64_t visible = 0;
+    for (const std::int64_t count : seen_) visible += static_cast<std::uint64_t>(count);
+    if (visible == rows_) return;
+    wrong(std::to_string(visible) + " of " + std::to_string(rows_) + " rows are visible in the end");
+  }
+
+  // ---- fates
+
+  bool hits(SimulatedFault fault) {
+    const double rate = rates_[static_cast<std::size_t>(fault)];
+    return faults_left_ > 0 && !over_ && rate > 0 && random_.chance(rate);
+  }
+  void hit(SimulatedFault fault) {
+    ++run_.hits[static_cast<std::size_t>(fault)];
+    --faults_left_;
+    note(static_cast<std::uint64_t>(fault));
+  }
+  bool meets(SimulatedFault fault) {
+    if (!hits(fault)) return false;
+    hit(fault);
+    return true;
+  }
+
+  std::uint64_t draw(std::uint64_t n) override { return random_.below(n); }
+
+  Process* find(int id) const {
+    for (const auto& process : processes_) {
+      if (process->id == id) return process.get();
+    }
+    return nullptr;
+  }
+
+  // The process stands still in the middle of a call, and others go on.
+  void freeze_within(int id) {
+    Process* const process = find(id);
+    if (process == nullptr || !process->in_step || zombie() != nullptr || process != current_) return;
+    if (!meets(SimulatedFault::kZombieInCall)) return;
+    freeze(*process, random_.chance(0.2));
+    for (std::uint64_t i = 100 + random_.below(1500); i > 0 && !over_ && current_ != process; --i) {
+      step_world();
+    }
+    say("process " + std::to_string(id) + " goes on");
+    process->wakes_at = 0;
+    if (process->doomed) throw SimulatedCrash{};
+  }
+
+  FileFate fate(int id, FileOperation operation, const std::string& path) override {
+    // A directory is not defended against one who loses his lock between a look and a removal, or while he
+    // takes it.
+    const Process* const process = find(id);
+    if (process != nullptr && process->executor != nullptr && operation != FileOperation::kRemove &&
+        operation != FileOperation::kList) {
+      freeze_within(id);
+    }
+    if (operation != FileOperation::kOpen && operation != FileOperation::kList &&
+        meets(SimulatedFault::kDeathInFileOperation)) {
+      say("process " + std::to_string(id) + " dies at '" + path + "'");
+      return random_.chance(0.5) ? FileFate::kDiesBefore : FileFate::kDiesAfter;
+    }
+    if (meets(SimulatedFault::kDiskError)) {
+      say("the disk fails at '" + path + "'");
+      if (path.find("/manifest-") != std::string::npos) ++unreadable_manifests_;
+      return FileFate::kFails;
+    }
+    if (operation != FileOperation::kOpen) return FileFate::kFine;
+    const int before = faults_left_;
+    const FileFate fate = draw_open();
+    if (faults_left_ != before) {
+      say("'" + path + "' is read damaged");
+      if (path.find("/manifest-") != std::string::npos) ++unreadable_manifests_;
+    }
+    return fate;
+  }
+
+  FileFate draw_open() {
+    if (meets(SimulatedFault::kDamagedRead)) return FileFate::kDamaged;
+    return meets(SimulatedFault::kShortRead) ? FileFate::kShort : FileFate::kFine;
+  }
+
+  PostgresFault fate(int id, PostgresCall call) override {
+    freeze_within(id);
+    const Process* const process = find(id);
+    if (process == nullptr || process->files->is_dead()) return PostgresFault::kCut;
+    const PostgresFault fault = draw_fault(call);
+    note(static_cast<std::uint64_t>(call) * 8 + static_cast<std::uint64_t>(fault));
+    return fault;
+  }
+
+  PostgresFault draw_fault(PostgresCall call) {
+    if (call == PostgresCall::kBegin) {
+      return meets(SimulatedFault::kRefusedConnection) ? PostgresFault::kRefused : PostgresFault::kNone;
+    }
+    if (meets(SimulatedFault::kConflict)) return PostgresFault::kConflict;
+    if (meets(SimulatedFault::kCut)) return PostgresFault::kCut;
+    if (call != PostgresCall::kCommit) return PostgresFault::kNone;
+    if (meets(SimulatedFault::kDeathAroundCommit)) {
+      dies_when_sent_ = true;
+      static constexpr PostgresFault kWays[] = {PostgresFault::kReplyLost, PostgresFault::kOrphan};
+      return kWays[random_.below(std::size(kWays))];
+    }
+    if (meets(SimulatedFault::kReplyLost)) return PostgresFault::kReplyLost;
+    if (meets(SimulatedFault::kOrphan)) return PostgresFault::kOrphan;
+    return PostgresFault::kNone;
+  }
+
+  void sent(int id) override {
+    if (std::exchange(dies_when_sent_, false)) {
+      say("process " + std::to_string(id) + " dies around COMMIT");
+      find(id)->files->die();
+      throw SimulatedCrash{};
+    }
+    freeze_within(id);
+  }
+
+  bool waits(int id, bool holder_is_orphan) override {
+    if (holder_is_orphan) {
+      if (!meets(SimulatedFault::kLockTimeout)) return true;
+      say("process " + std::to_string(id) + " waits for the marker in vain");
+      clock_.advance(std::chrono::seconds{10});
+      return false;
+    }
+    clock_.advance(std::chrono::seconds{10});
+    if (!meets(SimulatedFault::kIdleSessionEnded) && faults_left_ > 0) return false;
+    say("the server ends the session of the frozen process");
+    return true;
+  }
+
+  bool orphan_commits() override { return random_.chance(0.6); }
+
+  // ---- what is visible
+
+  void committed(const PostgresCommit& commit) override {
+    if (commit.after) note(commit.after->epoch);
+    if (say_) {
+      say("commit of shard " + std::to_string(std::get<2>(commit.key)) + ": " +
+          std::to_string(commit.rows.size()) + " rows" +
+          (commit.after ? ", marker " + std::to_string(commit.after->epoch) + " of incarnation " +
+                              std::to_string(commit.after->owner.incarnation)
+                        : std::string(", no marker")));
+    }
+    if (commit.after) {
+      std::uint64_t& newest = newest_owner_[commit.key];
+      if (commit.after->owner.incarnation < newest) {
+        wrong("incarnation " + std::to_string(commit.after->owner.incarnation) +
+              " publishes after incarnation " + std::to_string(newest) + " took the marker over");
+      }
+      newest = std::max(newest, commit.after->owner.incarnation);
+    }
+    if (!commit.rows.empty()) {
+      ++run_.publishes;
+      check_epochs(commit);
+    }
+    look_at(commit);
+  }
+
+  // A transaction shows whole epochs of this shard, in their order, each of a manifest.
+  void check_epochs(const PostgresCommit& commit) {
+    std::map<CheckpointId, std::uint64_t> rows;
+    CheckpointId last = 0;
+    for (const PostgresCommit::Row& row : commit.rows) {
+      if (row.epoch < last) return wrong("epochs are published out of order");
+      last = row.epoch;
+      ++rows[row.epoch];
+    }
+    const int shard = std::get<2>(commit.key);
+    for (const auto& [epoch, count] : rows) {
+      const std::optional<std::uint64_t> whole = rows_of(epoch, static_cast<std::size_t>(shard));
+      if (!whole) return wrong("epoch " + std::to_string(epoch) + " is published, but no manifest has it");
+      if (*whole == count) continue;
+      return wrong("of epoch " + std::to_string(epoch) + " " + std::to_string(count) + " rows of " +
+                   std::to_string(*whole) + " are published");
+    }
+  }
+
+  std::optional<std::uint64_t> rows_of(CheckpointId epoch, std::size_t shard) const {
+    std::optional<std::uint64_t> rows;
+    manifests_.each([&](const Manifest& manifest) {
+      for (const SinkState& sink : manifest.sinks) {
+        for (const SinkEpoch& listed : sink.epochs) {
+          if (listed.id != epoch) continue;
+          std::uint64_t count = 0;
+          for (const EpochSegment& segment : listed.segments) {
+            if (segment.subtask % sink.published.size() == shard) count += segment.records;
+          }
+          rows = std::max(rows.value_or(0), count);
+        }
+      }
+    });
+    return rows;
+  }
+
+  // Per key the rows must be the next ones of the source.
+  void look_at(const PostgresCommit& commit) {
+    for (const PostgresCommit::Row& row : commit.rows) {
+      SimulatedRow got;
+      try {
+        View in(row.body);
+        Serde<SimulatedRow>::read(in, got);
+      } catch (const std::exception& error) {
+        return wrong("a row that cannot be read is visible: " + std::string(error.what()));
+      }
+      if (got.key < 0 || got.key >= kKeys || got.check != make_row(static_cast<std::uint64_t>(got.number)).check) {
+        return wrong("a row that the source never had is visible");
+      }
+      const auto key = static_cast<std::size_t>(got.key);
+      const std::int64_t expected = got.key + kKeys * seen_[key];
+      if (got.number != expected) {
+        return wrong("row " + std::to_string(got.number) + " of key " + std::to_string(key) +
+                     " is visible where " + std::to_string(expected) + " was to come");
+      }
+      ++seen_[key];
+    }
+  }
+
+  void look_again() {
+    seen_.fill(0);
+    newest_owner_.clear();
+    for (const PostgresCommit& commit : postgres_.commits()) {
+      if (commit.after) newest_owner_[commit.key] = commit.after->owner.incarnation;
+      look_at(commit);
+    }
+  }
+
+  void wrong(const std::string& what) {
+    over_ = true;
+    if (!run_.wrong.empty()) return;
+    run_.wrong = what;
+    say("WRONG: " + what);
+  }
+
+  void note(std::uint64_t value) { trace_ = detail::hash_combine(trace_, value); }
+  void say(const std::string& text) const {
+    if (say_) say_("step " + std::to_string(run_.steps) + ": " + text);
+  }
+
+  const std::function<void(const std::string&)>& say_;
+  Random random_;
+  ManualClock clock_;
+  SimulatedFileSystem disk_;
+  RetainedManifests manifests_;
+  HeldLocks locks_;
+  SimulatedPostgres postgres_;
+  std::uint64_t trace_ = 0;
+  ExactlyOnceRun run_;
+
+  std::array<double, kSimulatedFaults> rates_{};
+  int faults_left_ = 0;
+  std::uint64_t rows_ = 0;
+  int splits_ = 1;
+  int shards_ = 1;
+  int batch_rows_ = 1;
+  Duration interval_{};
+  PublishPace pace_;
+
+  std::vector<std::unique_ptr<Process>> processes_;  // the current one, and at most one older
+  Process* current_ = nullptr;
+  int parallelism_ = 2;
+  int starts_ = 0;
+  int starts_without_faults_ = 0;
+  bool over_ = false;
+  bool dies_when_sent_ = false;
+  bool failed_over_ = false;
+  bool lost_too_much_ = false;
+  int unreadable_manifests_ = 0;
+  std::string last_failure_;
+
+  std::array<std::int64_t, kKeys> seen_{};
+  std::map<MarkerKey, std::uint64_t> newest_owner_;
+};
+
+}  // namespace
+
+std::string_view to_string(SimulatedFault fault) {
+  return kKinds[static_cast<std::size_t>(fault)].name;
+}
+
+ExactlyOnceRun simulate_exactly_once(std::uint64_t seed,
+                                     const std::function<void(const std::string&)>& say) {
+  return Simulation(seed, say).run();
+}
+
+}  // namespace levada::testing

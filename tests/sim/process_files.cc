@@ -1,0 +1,250 @@
+#include "sim/process_files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <type_traits>
+#include <utility>
+
+#include "base/percent_encoding.h"
+#include "checkpoint/epoch_log.h"
+#include "levada/error.h"
+
+namespace levada::testing {
+
+// ---- RetainedManifests
+
+namespace {
+constexpr std::string_view kManifestPrefix = "manifest-";
+constexpr std::string_view kTemporarySuffix = ".tmp";
+}  // namespace
+
+std::optional<Manifest> RetainedManifests::read(const std::string& path) const {
+  const std::string prefix = join_path(directory_, kManifestPrefix);
+  if (!path.starts_with(prefix) || path.ends_with(kTemporarySuffix)) return std::nullopt;
+  try {
+    return decode_manifest(disk_.read_file(path), path);
+  } catch (const StateError&) {
+    return std::nullopt;
+  }
+}
+
+void RetainedManifests::renamed(const std::string& to) {
+  if (auto manifest = read(to)) known_[manifest->id] = {std::move(*manifest), false};
+}
+
+void RetainedManifests::synced(const std::string& directory) {
+  if (directory != directory_) return;
+  for (auto& [id, known] : known_) {
+    if (!std::exchange(known.committed, true)) ++commits_;
+  }
+}
+
+bool RetainedManifests::names(const Manifest& manifest, const std::string& path) const {
+  for (const SubtaskState& subtask : manifest.subtasks) {
+    if (!subtask.state.is_inline() && path == directory_ + "/state/" + subtask.state.file) return true;
+  }
+  for (const SinkState& sink : manifest.sinks) {
+    const std::string folder = directory_ + "/log/" + percent_encode(sink.uid) + "/";
+    for (const SinkEpoch& epoch : sink.epochs) {
+      for (const EpochSegment& segment : epoch.segments) {
+        if (path == folder + std::to_string(segment.subtask) + "/" + segment_file_name(segment.epoch)) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+void RetainedManifests::removed(const std::string& path) {
+  for (const Manifest* manifest : retained()) {
+    if (violation_.empty() && names(*manifest, path)) {
+      violation_ = "'" + path + "' was removed, which manifest " + std::to_string(manifest->id) + " names";
+    }
+  }
+  std::erase_if(known_, [&](const auto& known) {
+    return path == directory_ + "/manifest-" + [&] {
+      const std::string digits = std::to_string(known.first);
+      return std::string(20 - digits.size(), '0') + digits;
+    }();
+  });
+}
+
+void RetainedManifests::read_again() {
+  known_.clear();
+  for (const std::string& path : disk_.all_files()) {
+    if (auto manifest = read(path)) known_[manifest->id] = {std::move(*manifest), true};
+  }
+}
+
+std::vector<const Manifest*> RetainedManifests::retained() const {
+  std::vector<const Manifest*> newest;
+  for (auto known = known_.rbegin(); known != known_.rend() && newest.size() < retained_; ++known) {
+    if (known->second.committed) newest.push_back(&known->second.manifest);
+  }
+  return newest;
+}
+
+// ---- ProcessFiles
+
+void ProcessFiles::require_alive() const {
+  if (dead_) throw StateError("the process is dead");
+}
+
+template <class Do>
+auto ProcessFiles::run(FileOperation operation, const std::string& path, Do&& f) const {
+  require_alive();
+  const FileFate fate = fates_.fate(process_, operation, path);
+  require_alive();
+  if (fate == FileFate::kDiesBefore) {
+    dead_ = true;
+    throw SimulatedCrash{};
+  }
+  if (fate == FileFate::kFails) disk_.fail(operation, 1, fates_.draw(2) == 0 ? EIO : ENOSPC);
+  struct AtEnd {
+    SimulatedFileSystem& disk;
+    bool failing;
+    ~AtEnd() {
+      if (failing) disk.clear_faults();
+    }
+  } at_end{disk_, fate == FileFate::kFails};
+  if constexpr (std::is_void_v<std::invoke_result_t<Do>>) {
+    f();
+    if (fate == FileFate::kDiesAfter) {
+      dead_ = true;
+      throw SimulatedCrash{};
+    }
+  } else {
+    auto result = f();
+    if (fate == FileFate::kDiesAfter) {
+      dead_ = true;
+      throw SimulatedCrash{};
+    }
+    return result;
+  }
+}
+
+class ProcessFiles::File final : public WritableFile {
+ public:
+  File(const ProcessFiles& process, std::string path, std::unique_ptr<WritableFile> file)
+      : process_(process), path_(std::move(path)), file_(std::move(file)) {}
+
+  void append(std::string_view bytes) override {
+    process_.run(FileOperation::kAppend, path_, [&] { file_->append(bytes); });
+  }
+  void sync() override {
+    process_.run(FileOperation::kSync, path_, [&] { file_->sync(); });
+  }
+  void close() override {
+    process_.require_alive();
+    file_->close();
+  }
+
+ private:
+  const ProcessFiles& process_;
+  const std::string path_;
+  const std::unique_ptr<WritableFile> file_;
+};
+
+// A file that is read with one bit flipped, or without its end.
+class ProcessFiles::Damaged final : public ReadableFile {
+ public:
+  Damaged(std::unique_ptr<ReadableFile> file, std::uint64_t size, std::uint64_t flipped_bit)
+      : file_(std::move(file)), size_(size), flipped_bit_(flipped_bit) {}
+
+  std::uint64_t size() const override { return size_; }
+  void read(std::uint64_t offset, std::size_t count, Bytes& into) const override {
+    if (offset > size_ || count > size_ - offset) throw StateError("the file ends too early");
+    file_->read(offset, count, into);
+    const std::uint64_t byte = flipped_bit_ / 8;
+    if (byte >= offset && byte < offset + count) {
+      into[byte - offset] = static_cast<char>(into[byte - offset] ^ (1 << (flipped_bit_ % 8)));
+    }
+  }
+
+ private:
+  const std::unique_ptr<ReadableFile> file_;
+  const std::uint64_t size_;
+  const std::uint64_t flipped_bit_;
+};
+
+class ProcessFiles::Lock final : public FileLock {
+ public:
+  Lock(int process, HeldLocks& locks, std::string path)
+      : process_(process), locks_(locks), path_(std::move(path)) {}
+  ~Lock() override {
+    const auto held = locks_.find(path_);
+    if (held != locks_.end() && held->second == process_) locks_.erase(held);
+  }
+
+ private:
+  const int process_;
+  HeldLocks& locks_;
+  const std::string path_;
+};
+
+std::unique_ptr<WritableFile> ProcessFiles::create(const std::string& path) {
+  auto file = run(FileOperation::kCreate, path, [&] { return disk_.create(path); });
+  return std::make_unique<File>(*this, path, std::move(file));
+}
+
+std::unique_ptr<ReadableFile> ProcessFiles::open(const std::string& path) {
+  require_alive();
+  const FileFate fate = fates_.fate(process_, FileOperation::kOpen, path);
+  require_alive();
+  if (fate == FileFate::kFails) throw StateError("cannot open '" + path + "': Input/output error");
+  auto file = disk_.open(path);
+  const std::uint64_t size = file->size();
+  if (size == 0 || (fate != FileFate::kDamaged && fate != FileFate::kShort)) return file;
+  if (fate == FileFate::kShort) {
+    return std::make_unique<Damaged>(std::move(file), fates_.draw(size), ~std::uint64_t{0});
+  }
+  return std::make_unique<Damaged>(std::move(file), size, fates_.draw(size * 8));
+}
+
+std::optional<FileStatus> ProcessFiles::status(const std::string& path) {
+  require_alive();
+  return disk_.status(path);
+}
+
+std::vector<std::string> ProcessFiles::list(const std::string& directory) {
+  return run(FileOperation::kList, directory, [&] { return disk_.list(directory); });
+}
+
+void ProcessFiles::rename(const std::string& from, const std::string& to) {
+  run(FileOperation::kRename, to, [&] {
+    disk_.rename(from, to);
+    manifests_.renamed(to);
+  });
+}
+
+void ProcessFiles::remove(const std::string& path) {
+  run(FileOperation::kRemove, path, [&] {
+    disk_.remove(path);
+    manifests_.removed(path);
+  });
+}
+
+void ProcessFiles::sync_directory(const std::string& directory) {
+  run(FileOperation::kSyncDirectory, directory, [&] {
+    disk_.sync_directory(directory);
+    manifests_.synced(directory);
+  });
+}
+
+void ProcessFiles::create_directories(const std::string& directory) {
+  run(FileOperation::kCreateDirectories, directory, [&] { disk_.create_directories(directory); });
+}
+
+std::uint64_t ProcessFiles::free_bytes(const std::string& directory) {
+  require_alive();
+  return disk_.free_bytes(directory);
+}
+
+std::unique_ptr<FileLock> ProcessFiles::try_lock(const std::string& path) {
+  require_alive();
+  if (!locks_.emplace(path, process_).second) return nullptr;
+  return std::make_unique<Lock>(process_, locks_, path);
+}
+
+}  // namespace levada::testing
