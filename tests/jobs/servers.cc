@@ -33,6 +33,7 @@ Playground::Playground(int partitions) : partitions_(partitions) {
 Playground::~Playground() {
   try {
     sql("DROP TABLE IF EXISTS " + name_);
+    sql("DROP SCHEMA IF EXISTS " + marker_schema() + " CASCADE");
     orders::delete_topic(brokers(), name_);
   } catch (const std::exception&) {
     // The server is gone with the test; nothing else uses the names.
