@@ -75,7 +75,7 @@ levada::Job start(const JobOptions& options) {
     totals.sink_to(levada::postgres::insert<UserTotal>({.connection = options.postgres, .table = options.log_table}))
         .uid("to log");
   }
-  return env.execute_async("orders-to-postgres");
+  return env.execute_async(options.name);
 }
 
 int main(int argc, char** argv) {

@@ -43,6 +43,7 @@ JobOptions JobOptions::parse(int argc, char** argv) {
   const std::map<std::string, std::function<void(const std::string&, const std::string&)>> known = {
       {"--brokers", text(options.brokers)},
       {"--topic", text(options.topic)},
+      {"--name", text(options.name)},
       {"--group", text(options.group)},
       {"--postgres", text(options.postgres)},
       {"--checkpoints", text(options.checkpoints)},

@@ -12,6 +12,7 @@
 struct JobOptions {
   std::string brokers;
   std::string topic;
+  std::string name = "orders-to-postgres";  // of the job, in checkpoints and markers
   std::string group = "orders-to-postgres";
   std::string postgres;
   std::string checkpoints;

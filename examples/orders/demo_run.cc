@@ -65,6 +65,8 @@ std::vector<std::string> job_arguments(const RunPlan& plan, const Generator& gen
                                 std::to_string(rules.window_ms / 1000),
                                 "--lateness-s",
                                 std::to_string(rules.lateness_ms / 1000),
+                                "--name",
+                                plan.totals_table,
                                 "--totals-table",
                                 plan.totals_table,
                                 "--late-table",

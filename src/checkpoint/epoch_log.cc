@@ -97,6 +97,7 @@ struct EpochLogWriter::Writing {
   template <class F>
   void run(F f) {
     if (!wanted()) return;
+    const PhaseScope phase(Phase::kLog);
     try {
       f();
     } catch (const std::exception& error) {
