@@ -20,7 +20,6 @@ OutputEdge::OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Ch
 }
 
 bool OutputEdge::write(BatchPtr& batch, std::size_t& row) {
-  pending_ = true;
   switch (kind_) {
     case ExchangeKind::kHash:
       return write_hashed(batch, row);
@@ -42,6 +41,7 @@ bool OutputEdge::write_whole(Target& target, BatchPtr& batch, std::size_t& row) 
     if (!make_room(target)) return false;
     if (target.batch->capacity() == batch->capacity()) {
       target.batch.swap(batch);
+      pending_ = true;
       row = batch->size();
       if (target.batch->full()) send(target);  // else it leaves with the next rows
       return true;
@@ -67,6 +67,7 @@ bool OutputEdge::append(Target& target, Batch& from, std::size_t& row, bool copy
     if (from.has_hashes()) std::copy_n(from.hashes() + row, count, to.hashes() + to.size());
     to.set_has_hashes(from.has_hashes());
     to.set_size(to.size() + count);
+    pending_ = true;
     row += count;
   }
   return true;
@@ -120,6 +121,7 @@ bool OutputEdge::write_hashed(BatchPtr& batch, std::size_t& row) {
     }
     const std::span<const std::uint16_t> owners(owners_.data() + row, batch->size() - row);
     row += batch->type().scatter(*batch, row, owners, outs_.data());
+    pending_ = true;
   }
   return true;
 }

@@ -62,7 +62,7 @@ class OutputEdge {
   std::vector<Target> targets_;
   std::size_t next_target_;
   InputTime time_;
-  bool pending_ = false;
+  bool pending_ = false;  // rows or time were taken that have not been sent
   std::vector<std::uint16_t> owners_;
   std::vector<Batch*> outs_;
 };
