@@ -89,6 +89,8 @@ struct As {
 /// Gives an aggregate its `.as`.
 template <class Derived>
 struct Nameable {
+  /// The result does not depend on the order of rows.
+  static constexpr bool kCommutative = true;
   /// Puts the result into this field.
   template <class Out, class M>
   As<Derived, Out, M> as(M Out::*field) const {
@@ -310,6 +312,7 @@ struct WindowEnd : Given<WindowEnd> {
 /// A user's own aggregator.
 template <class U>
 struct Custom : Nameable<Custom<U>> {
+  static constexpr bool kCommutative = requires { requires U::kCommutative; };
   U user;
   template <class T>
   using Accumulator = typename U::Accumulator;
@@ -417,7 +420,8 @@ inline detail::WindowEnd window_end() { return {}; }
 /// An aggregator of your own: a struct with `Accumulator` (default-constructible, with a Serde),
 /// `void add(Accumulator&, const Row&) const`, `R result(const Accumulator&) const`, and for windows
 /// `void merge(Accumulator&, const Accumulator&) const`, which adds what came later to what came before.
-/// Where it has `void retract(Accumulator&, const Accumulator&) const`, which exactly undoes a merge,
+/// `static constexpr bool kCommutative = true` says that the order of rows does not matter: they may then be
+/// folded before they travel. Where it has `void retract(Accumulator&, const Accumulator&) const`, which exactly undoes a merge,
 /// sliding windows keep one running accumulator per key.
 template <class U>
 detail::Custom<U> aggregator(U user) {

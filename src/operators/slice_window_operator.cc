@@ -41,7 +41,8 @@ class SliceWindowOperator final : public Operator {
       : kernel_(std::move(kernel)),
         assigner_(spec.assigner),
         lateness_us_(spec.allowed_lateness.count()),
-        late_output_(spec.late_output) {}
+        late_output_(spec.late_output),
+        final_phase_(spec.final_phase) {}
 
   void open(OperatorContext& context) override {
     context_ = &context;
@@ -67,11 +68,13 @@ class SliceWindowOperator final : public Operator {
     context.put_table(kernel_->table());
   }
 
-  std::size_t process(std::size_t, BatchPtr& batch, std::size_t first_row, Output& out) override {
+  std::size_t process(std::size_t input, BatchPtr& batch, std::size_t first_row,
+                      Output& out) override {
     LEVADA_DEBUG_ASSERT(batch->has_hashes(), "keyed operators get hashed batches");
     const std::size_t size = batch->size();
     if (first_row == 0) {
-      kernel_->begin_batch(*batch);
+      partial_ = final_phase_ && input == 0;
+      kernel_->begin_batch(*batch, partial_);
       if (fold_whole(*batch)) return size;
     }
     const Timestamp* times = batch->times();
@@ -179,6 +182,7 @@ class SliceWindowOperator final : public Operator {
   }
 
   void emit_late(Batch& batch, std::size_t row, Output& out) {
+    LEVADA_ASSERT(!partial_, "a partial result leaves before its slice can be late");
     if (!late_output_) {
       context_->counters->late_rows.add(1);
       return;
@@ -219,6 +223,8 @@ class SliceWindowOperator final : public Operator {
   SliceAssigner assigner_;
   std::int64_t lateness_us_;
   bool late_output_;
+  bool final_phase_;
+  bool partial_ = false;  // the batch at hand has partial results
   OperatorContext* context_ = nullptr;
   std::int64_t watermark_us_ = us(kMinWatermark);
   std::set<std::int64_t> pending_;

@@ -4,13 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "plan/local_phases.h"
+
 namespace levada {
 namespace {
 
 class Planner {
  public:
-  Planner(std::shared_ptr<const LogicalGraph> graph, const EnvironmentOptions& options)
-      : graph_(std::move(graph)), options_(options) {}
+  Planner(PhasedGraph phased, const EnvironmentOptions& options)
+      : graph_(std::move(phased.graph)), order_(std::move(phased.order)), options_(options) {}
 
   std::shared_ptr<const PhysicalPlan> make() {
     plan_.graph = graph_;
@@ -52,18 +54,16 @@ class Planner {
            is_forward(edge, edge.from.node, id);
   }
 
-  // Nodes are in the order of building, so inputs come first.
   void fuse_chains() {
     chain_of_.assign(graph_->nodes().size(), -1);
-    for (std::size_t i = 0; i < graph_->nodes().size(); ++i) {
-      const int id = static_cast<int>(i);
+    for (const int id : order_) {
       const Transformation& node = graph_->node(id);
       if (fuses(id)) {
         const InputEdge& edge = node.inputs.front();
         const int chain = chain_of_[static_cast<std::size_t>(edge.from.node)];
         plan_.chains[static_cast<std::size_t>(chain)].nodes.push_back(id);
         plan_.chains[static_cast<std::size_t>(chain)].hashers.push_back(edge.exchange.hasher);
-        chain_of_[i] = chain;
+        chain_of_[static_cast<std::size_t>(id)] = chain;
         continue;
       }
       PlanChain chain;
@@ -72,7 +72,7 @@ class Planner {
       chain.hashers = {nullptr};
       chain.parallelism = parallelism(id);
       chain.may_block = node.may_block;
-      chain_of_[i] = chain.id;
+      chain_of_[static_cast<std::size_t>(id)] = chain.id;
       plan_.chains.push_back(std::move(chain));
     }
   }
@@ -102,6 +102,7 @@ class Planner {
   }
 
   std::shared_ptr<const LogicalGraph> graph_;
+  std::vector<int> order_;  // of the nodes, inputs first
   const EnvironmentOptions& options_;
   PhysicalPlan plan_;
   std::vector<int> readers_;
@@ -112,7 +113,7 @@ class Planner {
 
 std::shared_ptr<const PhysicalPlan> make_plan(std::shared_ptr<const LogicalGraph> graph,
                                               const EnvironmentOptions& options) {
-  return Planner(std::move(graph), options).make();
+  return Planner(split_phases(std::move(graph), options), options).make();
 }
 
 int PhysicalPlan::subtask_count() const {

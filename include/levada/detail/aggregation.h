@@ -91,6 +91,8 @@ class Aggregation {
       bare(aggregate).template merge<T>(std::get<I>(into), std::get<I>(from));
     });
   }
+  /// True when the order of rows does not matter, so that parts may be merged in any.
+  static constexpr bool kCommutative = (AggregateOf<A>::kCommutative && ...);
   /// True when a merge can be undone exactly.
   static constexpr bool kRetractable = (kRetracts<AggregateOf<A>, T> && ...);
   void retract(Accumulator& from, const Accumulator& what) const
@@ -164,6 +166,7 @@ class Reduction {
  public:
   using Accumulator = std::optional<T>;
   using Row = T;
+  static constexpr bool kCommutative = false;  // f need only be associative
   static constexpr bool kRetractable = false;
 
   explicit Reduction(F f) : f_(std::move(f)) {}

@@ -13,6 +13,7 @@
 
 #include "levada/detail/aggregation.h"
 #include "levada/detail/key.h"
+#include "levada/detail/local_aggregation.h"
 #include "levada/detail/sliding_merge.h"
 #include "levada/detail/stream.h"
 #include "levada/detail/typed_table.h"
@@ -82,8 +83,8 @@ class WindowKernel {
   virtual ~WindowKernel() = default;
   virtual void open(OperatorContext& context) = 0;
   virtual StateTable& table() = 0;
-  /// Reads the keys of a batch; fold() and fire_key() then speak of its rows.
-  virtual void begin_batch(const Batch& batch) = 0;
+  /// Reads the keys of a batch of rows or of partial results; fold() and fire_key() then speak of it.
+  virtual void begin_batch(const Batch& batch, bool partial) = 0;
   /// Folds rows [first, last) into a slice no window of which has fired.
   virtual void fold(std::int64_t slice, const Batch& batch, std::size_t first, std::size_t last) = 0;
   /// Folds one row into any slice.
@@ -118,19 +119,24 @@ class TypedWindowKernel final : public WindowKernel {
   }
   StateTable& table() override { return *table_; }
 
-  void begin_batch(const Batch& batch) override { keys_.emplace(selector_->keys(batch)); }
+  void begin_batch(const Batch& batch, bool partial) override {
+    partial_ = partial;
+    keys_.emplace(partial ? KeyColumn<K>(&batch.rows<PartialRow>()->key, sizeof(PartialRow))
+                          : selector_->keys(batch));
+  }
 
   void fold(std::int64_t slice, const Batch& batch, std::size_t first, std::size_t last) override {
-    const KeyColumn<K> keys = *keys_;
-    const T* rows = batch.rows<T>();
-    auto& space = table_->space(slice);
-    table_->visit(
-        space, batch.hashes(),
-        [&](std::size_t row) -> KeyView { return Table::Key::view(keys[row], key_bytes_); }, first, last,
-        [&](std::size_t row, auto& entry) {
-          change_value(*table_, space, entry.value,
-                       [&](Accumulator& value) { aggregation_.add(value, rows[row]); });
-        });
+    change_rows(batch, [&](auto change) {
+      const KeyColumn<K> keys = *keys_;
+      auto& space = table_->space(slice);
+      table_->visit(
+          space, batch.hashes(),
+          [&](std::size_t row) -> KeyView { return Table::Key::view(keys[row], key_bytes_); }, first,
+          last, [&](std::size_t row, auto& entry) {
+            change_value(*table_, space, entry.value,
+                         [&](Accumulator& value) { change(value, row); });
+          });
+    });
   }
 
   void fold_late(std::int64_t slice, const Batch& batch, std::size_t row) override {
@@ -139,8 +145,8 @@ class TypedWindowKernel final : public WindowKernel {
     const bool fresh = table_->find(table_->space(slice), hash, key()) == nullptr;
     fold(slice, batch, row, row + 1);
     if (!merge_) return;
-    merge_->add_late(slice, hash, key(), fresh, [&](Accumulator& value) {
-      aggregation_.add(value, batch.rows<T>()[row]);
+    change_rows(batch, [&](auto change) {
+      merge_->add_late(slice, hash, key(), fresh, [&](Accumulator& value) { change(value, row); });
     });
   }
 
@@ -163,6 +169,20 @@ class TypedWindowKernel final : public WindowKernel {
   std::vector<std::int64_t> slices() const override { return table_->names(); }
 
  private:
+  using PartialRow = Partial<K, Accumulator>;
+
+  // Calls f(change), where change(value, row) adds a row of the batch, or merges a partial result, to a value.
+  template <class F>
+  void change_rows(const Batch& batch, F f) {
+    if (partial_) {
+      const PartialRow* rows = batch.rows<PartialRow>();
+      f([&](Accumulator& value, std::size_t row) { aggregation_.merge(value, rows[row].value); });
+    } else {
+      const T* rows = batch.rows<T>();
+      f([&](Accumulator& value, std::size_t row) { aggregation_.add(value, rows[row]); });
+    }
+  }
+
   // A window of one slice is read where it is.
   bool fire_slice(const Firing& firing, FiringCursor& cursor, Output& out) {
     auto& space = table_->space(firing.slices.front());
@@ -221,6 +241,7 @@ class TypedWindowKernel final : public WindowKernel {
   std::unique_ptr<Table> table_;
   std::unique_ptr<SlidingMerge> merge_;
   std::optional<KeyColumn<K>> keys_;
+  bool partial_ = false;  // the batch at hand has partial results
   Bytes key_bytes_;  // of the key at hand, where the table keeps keys as bytes
   K key_{};          // the same as itself
 };
@@ -230,6 +251,7 @@ struct WindowSpec {
   WindowAssigner assigner;
   Duration allowed_lateness{};
   bool late_output = false;  ///< late rows go to side output 0; else they are counted
+  bool final_phase = false;  ///< input 0 has partial results of a local phase, input 1 rows
 };
 
 std::unique_ptr<Operator> make_slice_window_operator(std::unique_ptr<WindowKernel> kernel,

@@ -90,6 +90,7 @@ struct StoredKey {
   bool operator==(View other) const { return key == other; }
   /// The key itself; `scratch` may hold it until the next call.
   const K& load(K&) const { return key; }
+  void copy_to(K& into) const { into = key; }
   std::uint64_t hash() const { return hash_of(key); }
   void write(Bytes& out) const { Serde<K>::write(key, out); }
   void prefetch() const {}
@@ -136,6 +137,7 @@ struct StoredKey<K> {
     }
     return scratch;
   }
+  void copy_to(K& into) const { load(into); }
   std::uint64_t hash() const {
     if constexpr (kText) {
       return hash_bytes(data(), size_);

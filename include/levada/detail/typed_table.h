@@ -223,7 +223,7 @@ class TypedTable final : public StateTable {
         if ((entry.meta & kCapturedBit) != phase_) capture(space, group, entry);
         return entry;
       }
-      if (!full(group)) return insert(space, group, entry, hash, key);
+      if (!full(space, group)) return insert(space, group, entry, hash, key);
     }
     grow(space, group);
     return insert(space, group, probe(space, group, hash, key), hash, key);
@@ -345,6 +345,7 @@ class TypedTable final : public StateTable {
   static constexpr std::uint32_t kCapturedBit = 1;
   static constexpr std::uint32_t kGenerationEnd = 1 << 16;
   static constexpr std::size_t kSlotsMin = 8;
+  static constexpr std::size_t kSmallBytes = std::size_t{256} << 10;
   static constexpr std::size_t kBlockBytes = 32 * 1024;
   static constexpr std::size_t kSparesMax = 16;
   static constexpr std::size_t kAdvanceBytes = 16 * 1024;
@@ -440,7 +441,12 @@ class TypedTable final : public StateTable {
     }
   }
 
-  static bool full(const Group& group) { return (std::size_t{group.size} + 1) * 8 > group.slots() * 5; }
+  // While a space is small its slots are cheap and a second bucket is dear.
+  static bool full(const Space& space, const Group& group) {
+    const std::size_t wanted = std::size_t{group.size} + 1;
+    return space.slot_bytes < kSmallBytes ? wanted * 3 > group.slots()
+                                          : wanted * 8 > group.slots() * 5;
+  }
 
   // Brings a dead entry to life.
   Entry& insert(Space& space, Group& group, Entry& entry, std::uint64_t hash, KeyView key) {
