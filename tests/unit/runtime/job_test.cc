@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <numeric>
 #include <set>
@@ -364,6 +365,61 @@ TEST(Job, AnUnwritableCheckpointDirectoryFailsAtTheStart) {
   const JobError error = job_error_of([&] { env.execute("nowhere"); });
   EXPECT_EQ(error.code(), JobErrorCode::kState);
   EXPECT_THAT(error.what(), HasSubstr("/proc/levada"));
+}
+
+// Checkpoints cannot be written while the job's directory has another name.
+class FailingCheckpoints : public ::testing::Test {
+ protected:
+  Job start(Duration tolerable_failure) {
+    EnvironmentOptions options = with_checkpoints(dir);
+    options.checkpoint.tolerable_failure = tolerable_failure;
+    StreamEnvironment env(options);
+    env.generate<std::int64_t>(same, {.rate = 1'000}).uid("in").discard().uid("out");
+    return env.execute_async("fails");
+  }
+  void move_away() { std::filesystem::rename(dir.path() + "/fails", dir.path() + "/away"); }
+  void move_back() { std::filesystem::rename(dir.path() + "/away", dir.path() + "/fails"); }
+  static void wait_for_checkpoints(const Job& job, std::uint64_t count) {
+    while (job.status().checkpoints_completed < count) std::this_thread::sleep_for(1ms);
+  }
+
+  TempDir dir;
+};
+
+TEST_F(FailingCheckpoints, AreToleratedForAWhileAndTheJobGoesOn) {
+  Job job = start(1min);
+  wait_for_checkpoints(job, 1);
+  move_away();
+  while (job.status().checkpoints_failed < 3) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(job.status().state, JobState::kRunning);
+  EXPECT_THAT(job.status().last_error, HasSubstr(dir.path()));
+  move_back();
+  wait_for_checkpoints(job, job.status().checkpoints_completed + 2);
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+}
+
+TEST_F(FailingCheckpoints, EndTheJobWithTheLastErrorWhenTheyDoNotStopFailing) {
+  Job job = start(50ms);
+  wait_for_checkpoints(job, 1);
+  move_away();
+  const JobError error = job_error_of([&] { job.wait(); });
+  EXPECT_EQ(error.code(), JobErrorCode::kCheckpoint);
+  EXPECT_THAT(error.what(), HasSubstr(dir.path()));
+}
+
+TEST(Job, StateThatOutgrowsTheBudgetFailsTheJobAndNamesStateAndBudget) {
+  StreamEnvironment env({.restart = no_restart(), .memory = 4_MiB, .batch_rows = 16});
+  env.generate<std::int64_t>(same)
+      .key_by([](std::int64_t x) { return x; })
+      .reduce([](std::int64_t, std::int64_t b) { return b; })
+      .uid("latest")
+      .discard();
+  const JobError error = job_error_of([&] { env.execute("outgrows"); });
+  EXPECT_EQ(error.code(), JobErrorCode::kState);
+  EXPECT_EQ(error.node(), "latest");
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("latest"), HasSubstr("bytes are used")));
 }
 
 TEST(Job, ThreadHooksRunOnEveryThreadOfTheJob) {
