@@ -422,13 +422,13 @@ void simulate(std::uint64_t count, bool ordered, int crashes) {
   }
 }
 
-TEST(PipelineModel, ParallelOnesAreTheOracles) { simulate(300, false, 0); }
-TEST(PipelineModel, ParallelOnesThroughCrashesAndRescales) { simulate(300, false, 2); }
-TEST(PipelineModel, OrderedOnesAreTheOraclesLateRowsIncluded) { simulate(300, true, 0); }
-TEST(PipelineModel, OrderedOnesThroughCrashes) { simulate(300, true, 2); }
+TEST(PipelineModel, ParallelOnesAreTheOracles) { simulate(200, false, 0); }
+TEST(PipelineModel, ParallelOnesThroughCrashesAndRescales) { simulate(200, false, 2); }
+TEST(PipelineModel, OrderedOnesAreTheOraclesLateRowsIncluded) { simulate(200, true, 0); }
+TEST(PipelineModel, OrderedOnesThroughCrashes) { simulate(200, true, 2); }
 
 TEST(PipelineModel, ParallelOnesOnRealThreads) {
-  const std::uint64_t first = testing::first_seed(), count = testing::seed_count(150);
+  const std::uint64_t first = testing::first_seed(), count = testing::seed_count(80);
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     const Pipeline pipeline = random_pipeline(seed, false);
     const Outputs outputs;
