@@ -65,6 +65,17 @@ class KafkaSource : public ::testing::Test {
     return all;
   }
 
+  // Where a job would start at the group's offsets.
+  static std::string committed(kafka::SourceOptions<Sale> from) {
+    from.start_from = kafka::group_offsets();
+    const auto source = kafka::source<Sale>(std::move(from));
+    std::string text;
+    for (const Split& split : source.factory->discover({}, system_clock(), [](LogLevel, std::string_view) {})) {
+      text += split.position + " ";
+    }
+    return text;
+  }
+
   Playground place{2};
 };
 
@@ -113,10 +124,18 @@ TEST_F(KafkaSource, StartsAtWhatItsGroupHasCommittedAndCommitsWhenCheckpointsCom
   TempDir dir;
   kafka::SourceOptions<Sale> from = options();
   from.group_id = place.topic() + "-group";
+  from.stop_at.reset();
   {
     StreamEnvironment env({.checkpoint = {.interval = 10ms, .directory = dir.path()}});
     env.from_source(kafka::source<Sale>(from)).uid("sales").discard().uid("out");
-    env.execute("commits");
+    Job job = env.execute_async("commits");
+    const auto until = std::chrono::steady_clock::now() + 30s;
+    while (committed(from) != "1:100 1:100 " && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(20ms);
+    }
+    EXPECT_EQ(committed(from), "1:100 1:100 ");
+    job.request_stop();
+    job.wait();
   }
   produce(200, 310);
   from.start_from = kafka::group_offsets();
