@@ -322,6 +322,10 @@ std::string KafkaReader::position_text(std::size_t split) const {
 
 void KafkaReader::committed(std::span<const std::string> positions) {
   if (settings_->group_id.empty() || !client_) return;
+  if (client_->take_commit_failure()) {
+    // Which offsets it had is of no interest: all are told again.
+    for (Partition& partition : partitions_) partition.committed = -1;
+  }
   PartitionListPtr list(rd_kafka_topic_partition_list_new(static_cast<int>(positions.size())));
   for (std::size_t i = 0; i < positions.size(); ++i) {
     Partition& partition = partitions_[i];
