@@ -125,17 +125,22 @@ TEST_F(KafkaSource, StartsAtWhatItsGroupHasCommittedAndCommitsWhenCheckpointsCom
   kafka::SourceOptions<Sale> from = options();
   from.group_id = place.topic() + "-group";
   from.stop_at.reset();
+  std::string logged;
   {
-    StreamEnvironment env({.checkpoint = {.interval = 10ms, .directory = dir.path()}});
+    StreamEnvironment env({.checkpoint = {.interval = 10ms, .directory = dir.path()},
+                           .log = [&](LogLevel, std::string_view text) {
+                             logged += std::string(text) + "\n";
+                           }});
     env.from_source(kafka::source<Sale>(from)).uid("sales").discard().uid("out");
     Job job = env.execute_async("commits");
     const auto until = std::chrono::steady_clock::now() + 30s;
     while (committed(from) != "1:100 1:100 " && std::chrono::steady_clock::now() < until) {
       std::this_thread::sleep_for(20ms);
     }
-    EXPECT_EQ(committed(from), "1:100 1:100 ");
+    const std::string last = committed(from);
     job.request_stop();
     job.wait();
+    EXPECT_EQ(last, "1:100 1:100 ") << logged;
   }
   produce(200, 310);
   from.start_from = kafka::group_offsets();
