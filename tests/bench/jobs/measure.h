@@ -41,9 +41,16 @@ struct Figures {
   std::uint64_t checkpoints = 0;  ///< of the run that had the fewest
 };
 
-/// Runs all in turn, `repeats` times. With `same_results` all must come to the same checksum; throws when
-/// they do not, naming `what`.
+/// What of the sides' results must be equal.
+enum class Same {
+  kResults,  ///< all
+  kRows,     ///< how many there are: where subtasks share a key's rows, their order, and so what a rolling
+             ///< result is, may differ
+  kNothing,
+};
+
+/// Runs all in turn, `repeats` times. Throws when results differ that must not, naming `what`.
 std::vector<Figures> measure_in_turn(const std::vector<std::function<Run()>>& sides, int repeats,
-                                     bool same_results, const std::string& what);
+                                     Same same, const std::string& what);
 
 }  // namespace bench

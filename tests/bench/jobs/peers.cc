@@ -88,7 +88,7 @@ void print_job(const ReportOptions& options, const Job& job) {
     sides.push_back([&peer, program, &job] { return run_peer(peer, program, job); });
   }
   if (peers.empty()) return;
-  const auto figures = measure_in_turn(sides, options.repeats, false, std::string(job.name));
+  const auto figures = measure_in_turn(sides, options.repeats, Same::kNothing, std::string(job.name));
   for (std::size_t i = 0; i < peers.size(); ++i) {
     std::printf("peer=%s job=%s ns_per_row=%.2f levada_ns_per_row=%.2f ratio=%.2f "
                 "rows_per_s=%.0f rss_mb=%.0f spread=%.2f/%.2f\n",

@@ -36,7 +36,7 @@ struct Pair {
 };
 
 Pair beside_bare(const ReportOptions& options, const Job& job) {
-  const auto figures = measure_in_turn({bare_side(job), levada_side(job)}, options.repeats, true,
+  const auto figures = measure_in_turn({bare_side(job), levada_side(job)}, options.repeats, Same::kResults,
                                        name_of(job));
   return {figures[1], figures[0]};
 }
@@ -84,8 +84,8 @@ void print_parallelism(const ReportOptions& options, std::string_view name, doub
   one = lengthened(one, 2);
   Job two = one;
   two.parallelism = 2;
-  const auto figures = measure_in_turn({levada_side(one), levada_side(two)}, options.repeats, true,
-                                       name_of(one));
+  const auto figures = measure_in_turn({levada_side(one), levada_side(two)}, options.repeats,
+                                       Same::kRows, name_of(one));
   const double gain = figures[1].rows_per_s / figures[0].rows_per_s;
   std::printf("scaling job=%s rows_per_s_1=%.0f rows_per_s_2=%.0f gain=%.2f least=%.1f "
               "ns_per_row_1=%.2f ns_per_row_2=%.2f %s\n",
@@ -108,7 +108,7 @@ void print_keys(const ReportOptions& options, std::string_view name, std::uint64
   }
   const int repeats = keys > 10'000'000 ? 1 : std::min(options.repeats, 3);
   const auto figures = measure_in_turn({bare_side(job), levada_side(job, false, memory)}, repeats,
-                                       true, name_of(job));
+                                       Same::kResults, name_of(job));
   std::printf("keys job=%s keys=%" PRIu64 " rows=%" PRIu64
               " ns_per_row=%.2f bare_ns_per_row=%.2f ratio=%.2f rss_mb=%.0f memory=%s\n",
               std::string(name.substr(0, name.find('_'))).c_str(), keys, job.rows,
@@ -123,7 +123,7 @@ void print_more_rows(const ReportOptions& options, std::string_view name) {
   Job more = job;
   more.rows *= 10;
   const auto figures = measure_in_turn({levada_side(job), levada_side(more)},
-                                       std::min(options.repeats, 3), false, name_of(job));
+                                       std::min(options.repeats, 3), Same::kNothing, name_of(job));
   std::printf("rows job=%s rows=%" PRIu64 " ns_per_row=%.2f ns_per_row_at_10x=%.2f ratio=%.2f "
               "rss_mb=%.0f rss_mb_at_10x=%.0f\n",
               name_of(job).c_str(), job.rows, figures[0].cpu_ns_per_row, figures[1].cpu_ns_per_row,
@@ -162,16 +162,21 @@ void print_checkpoints(const ReportOptions& options) {
   for (const Job& each : options.jobs) {
     const Job job = lengthened(each, kCheckpointSeconds);
     const auto figures = measure_in_turn({levada_side(job), levada_side(job, true)},
-                                         options.repeats, true, name_of(job));
+                                         options.repeats, Same::kResults, name_of(job));
     if (figures[1].checkpoints < kCheckpointsLeast) {
       throw std::runtime_error(name_of(job) + ": too few checkpoints to say anything");
     }
     const double ratio = figures[1].cpu_ns_per_row / figures[0].cpu_ns_per_row;
+    // On a machine that does other work as well there are more checkpoints to a second of CPU time.
+    const double ms_each = (figures[1].cpu_ns_per_row - figures[0].cpu_ns_per_row) *
+                           static_cast<double>(job.rows) * 1e-6 /
+                           static_cast<double>(figures[1].checkpoints);
     std::printf("checkpoints job=%s rows=%" PRIu64 " ns_per_row=%.2f with_ns_per_row=%.2f "
-                "ratio=%.3f limit=%.1f checkpoints=%" PRIu64 " spread=%.2f/%.2f %s\n",
+                "ratio=%.3f limit=%.1f checkpoints=%" PRIu64
+                " cpu_ms_per_checkpoint=%.1f spread=%.2f/%.2f %s\n",
                 name_of(job).c_str(), job.rows, figures[0].cpu_ns_per_row,
                 figures[1].cpu_ns_per_row, ratio, kCheckpointLimit, figures[1].checkpoints,
-                figures[0].spread, figures[1].spread, ratio > kCheckpointLimit ? "over" : "ok");
+                ms_each, figures[0].spread, figures[1].spread, ratio > kCheckpointLimit ? "over" : "ok");
     std::fflush(stdout);
   }
 }
@@ -197,7 +202,7 @@ void print_skew(const ReportOptions& options) {
     const Job& zipf = kSkewedJobs[i];
     const Job& even = kSkewedJobs[i + 1];
     const auto figures = measure_in_turn({levada_side(even), levada_side(zipf)}, options.repeats,
-                                         false, name_of(zipf));
+                                         Same::kNothing, name_of(zipf));
     std::printf("skew job=%s rows=%" PRIu64 " ns_per_row=%.2f even_ns_per_row=%.2f ratio=%.2f "
                 "rows_per_s=%.0f even_rows_per_s=%.0f throughput_ratio=%.2f\n",
                 name_of(zipf).c_str(), zipf.rows, figures[1].cpu_ns_per_row,
