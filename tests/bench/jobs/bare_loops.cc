@@ -95,10 +95,8 @@ class FlatTable {
   std::vector<Entry> slots_;
 };
 
-// Calls f with each batch of generated rows.
-template <class R, class F>
-void each_batch(const Job& job, std::uint64_t rows, F f) {
-  const Generator generator(job);
+template <class R, class G, class F>
+void each_batch_of(const G& generator, std::uint64_t rows, F f) {
   std::vector<R> batch(kBatchRows);
   for (std::uint64_t first = 0; first < rows; first += kBatchRows) {
     const std::size_t count = std::min<std::uint64_t>(kBatchRows, rows - first);
@@ -110,6 +108,16 @@ void each_batch(const Job& job, std::uint64_t rows, F f) {
       }
     }
     f(batch.data(), count);
+  }
+}
+
+// Calls f with each batch of generated rows.
+template <class R, class F>
+void each_batch(const Job& job, std::uint64_t rows, F f) {
+  if (job.drawn == Keys::kUniform) {
+    each_batch_of<R>(Generator(job), rows, f);
+  } else {
+    each_batch_of<R>(DrawnGenerator(job), rows, f);
   }
 }
 
@@ -275,7 +283,9 @@ Checksum run_bare(const Job& job, std::uint64_t rows) {
   if (job.name == "slide_1m_max") return slide_max(job, rows);
   if (job.name == "reduce_1m_string") return reduce<TextRow, Text, TextTotal>(job, rows);
   if (job.name == "tumble_1m_string") return tumble<TextRow, Text, TextTotal>(job, rows);
-  if (job.name.starts_with("reduce")) return reduce<Row, std::uint64_t, Total>(job, rows);
+  if (job.name.find("reduce") != std::string_view::npos) {
+    return reduce<Row, std::uint64_t, Total>(job, rows);
+  }
   if (job.name.starts_with("slide")) return slide(job, rows);
   return tumble<Row, std::uint64_t, Total>(job, rows);
 }

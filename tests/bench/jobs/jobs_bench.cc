@@ -1,167 +1,64 @@
 // What whole jobs cost beside bare loops: CPU time (user and system, all threads) of a process that does
-// nothing else, over its rows. Both sides run in turn, each run in a process of its own; medians count, and
-// where they scatter by more than 15 % the whole job is measured again. The results of both must be equal.
+// nothing else, over its rows. All sides run in turn, each run in a process of its own; medians count, and
+// where they scatter by more than 15 % they are measured again. The results of both must be equal.
 //
-//   jobs_bench [JOB…] [--repeats N] [--rows N] [--checkpoints] [--only bare|levada] [--keys N]
+//   jobs_bench [JOB…] [--repeats N] [--rows N] [--keys N] [--parallelism N]
+//              [--checkpoints | --scaling | --skew | --peers DIR]
+//   jobs_bench JOB --only bare|levada [--checkpoints] [--memory BYTES] [--event-rate N]
 //
 // Prints for each job one line
 //   job=NAME rows=… ns_per_row=… rows_per_s=… rss_mb=… bare_ns_per_row=… ratio=…
-// Exit code: 1 when a result is wrong or a process failed.
-#include <spawn.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <chrono>
+// and then the table with the limits; with an option what reports.h says of it. The second form runs one
+// side in this process. Exit code: 1 when a result is wrong or a process failed.
 #include <cinttypes>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "rows.h"
-
-extern char** environ;
+#include "reports.h"
+#include "support/temp_dir.h"
 
 namespace bench {
 namespace {
 
-constexpr double kSpreadMax = 0.15;
-constexpr int kTriesMax = 4;
-
 struct Options {
   std::vector<std::string> jobs;
   int repeats = 5;
-  std::uint64_t rows = 0;  // 0: the job's own
+  std::uint64_t rows = 0;  // 0: the job's own, as for the next
   std::uint64_t keys = 0;
+  std::uint64_t event_rate = 0;
+  int parallelism = 0;
+  std::size_t memory = 0;
+  std::string report = "--table";
   bool checkpoints = false;
+  std::string peers;
   std::string only;  // one side, in this process
 };
 
-// Figures of one process.
-struct Run {
-  double cpu_ns_per_row = 0;
-  double rows_per_s = 0;
-  double rss_mb = 0;
-  Checksum checksum;
-};
-
-double seconds(const timeval& time) {
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-}
-
-// Starts this program again for one side of one job and reads what it prints.
-Run run_process(const Options& options, const Job& job, std::uint64_t rows, const char* side) {
-  std::vector<std::string> words{"/proc/self/exe", std::string(job.name), "--only",
-                                 side,             "--rows",              std::to_string(rows)};
-  if (options.keys > 0) words.insert(words.end(), {"--keys", std::to_string(options.keys)});
-  if (options.checkpoints) words.emplace_back("--checkpoints");
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-
-  int ends[2];
-  if (pipe(ends) != 0) throw std::runtime_error("pipe failed");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_addclose(&actions, ends[0]);
-  const auto begun = std::chrono::steady_clock::now();
-  pid_t child = 0;
-  if (posix_spawn(&child, "/proc/self/exe", &actions, nullptr, argv.data(), environ) != 0) {
-    throw std::runtime_error("posix_spawn failed");
-  }
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  Run run;
-  FILE* output = fdopen(ends[0], "r");
-  const int read = std::fscanf(output, "%" SCNu64 " %" SCNu64, &run.checksum.rows, &run.checksum.sum);
-  std::fclose(output);
-  int status = 0;
-  rusage usage{};
-  if (wait4(child, &status, 0, &usage) != child || status != 0 || read != 2) {
-    throw std::runtime_error(std::string(job.name) + ": the process of the " + side + " side failed");
-  }
-  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begun;
-  const double count = static_cast<double>(rows);
-  run.cpu_ns_per_row = (seconds(usage.ru_utime) + seconds(usage.ru_stime)) * 1e9 / count;
-  run.rows_per_s = count / wall.count();
-  run.rss_mb = static_cast<double>(usage.ru_maxrss) / 1024;
-  return run;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-double spread(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values.back() - values.front()) / values[values.size() / 2];
-}
-
-// The runs of both sides in turn.
-struct Measured {
-  std::vector<Run> bare;
-  std::vector<Run> levada;
-};
-
-Measured measure_once(const Options& options, const Job& job, std::uint64_t rows) {
-  Measured measured;
-  for (int i = 0; i < options.repeats; ++i) {
-    measured.bare.push_back(run_process(options, job, rows, "bare"));
-    measured.levada.push_back(run_process(options, job, rows, "levada"));
-    if (measured.bare.back().checksum != measured.levada.back().checksum) {
-      throw std::runtime_error(std::string(job.name) + ": the results of the two sides differ");
-    }
-  }
-  return measured;
-}
-
-std::vector<double> cpu(const std::vector<Run>& runs) {
-  std::vector<double> values;
-  for (const Run& run : runs) values.push_back(run.cpu_ns_per_row);
-  return values;
-}
-
-void measure(const Options& options, const Job& job) {
-  const std::uint64_t rows = options.rows > 0 ? options.rows : job.rows;
-  Measured measured;
-  for (int tries = 0; tries < kTriesMax; ++tries) {
-    measured = measure_once(options, job, rows);
-    if (std::max(spread(cpu(measured.bare)), spread(cpu(measured.levada))) <= kSpreadMax) break;
-  }
-  std::vector<double> rows_per_s, rss_mb;
-  for (const Run& run : measured.levada) {
-    rows_per_s.push_back(run.rows_per_s);
-    rss_mb.push_back(run.rss_mb);
-  }
-  const double levada = median(cpu(measured.levada));
-  const double bare = median(cpu(measured.bare));
-  std::printf("job=%s rows=%" PRIu64 " ns_per_row=%.2f rows_per_s=%.0f rss_mb=%.0f "
-              "bare_ns_per_row=%.2f ratio=%.2f spread=%.2f/%.2f\n",
-              std::string(job.name).c_str(), rows, levada, median(rows_per_s), median(rss_mb), bare,
-              levada / bare, spread(cpu(measured.levada)), spread(cpu(measured.bare)));
-  std::fflush(stdout);
+Job changed(const Options& options, const std::string& name) {
+  Job job = *find_job(name);
+  if (options.rows > 0) job.rows = options.rows;
+  if (options.keys > 0) job.keys = options.keys;
+  if (options.event_rate > 0) job.rows_per_s = options.event_rate;
+  if (options.parallelism > 0) job.parallelism = options.parallelism;
+  return job;
 }
 
 // One side in this process.
-void run_here(const Options& options, Job job) {
-  const std::uint64_t rows = options.rows > 0 ? options.rows : job.rows;
-  if (options.keys > 0) job.keys = options.keys;
-  std::string directory;
-  if (options.checkpoints) {
-    char name[] = "/tmp/levada-bench-XXXXXX";
-    if (mkdtemp(name) == nullptr) throw std::runtime_error("no folder for checkpoints");
-    directory = name;
+void run_here(const Options& options, const Job& job) {
+  LevadaRun run;
+  if (options.only == "bare") {
+    run.checksum = run_bare(job, job.rows);
+  } else if (options.checkpoints) {
+    const levada::testing::TempDir folder;
+    run = run_levada(job, job.rows,
+                     {.checkpoint_directory = folder.path(), .memory = options.memory});
+  } else {
+    run = run_levada(job, job.rows, {.memory = options.memory});
   }
-  const Checksum checksum =
-      options.only == "bare" ? run_bare(job, rows) : run_levada(job, rows, directory);
-  if (!directory.empty()) std::filesystem::remove_all(directory);
-  std::printf("%" PRIu64 " %" PRIu64 "\n", checksum.rows, checksum.sum);
+  std::printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", run.checksum.rows, run.checksum.sum,
+              run.checkpoints);
 }
 
 Options parse(int argc, char** argv) {
@@ -178,47 +75,60 @@ Options parse(int argc, char** argv) {
       options.rows = std::stoull(value());
     } else if (word == "--keys") {
       options.keys = std::stoull(value());
+    } else if (word == "--event-rate") {
+      options.event_rate = std::stoull(value());
+    } else if (word == "--parallelism") {
+      options.parallelism = std::stoi(value());
+    } else if (word == "--memory") {
+      options.memory = std::stoull(value());
     } else if (word == "--only") {
       options.only = value();
     } else if (word == "--checkpoints") {
       options.checkpoints = true;
+      options.report = word;
+    } else if (word == "--scaling" || word == "--skew") {
+      options.report = word;
+    } else if (word == "--peers") {
+      options.peers = value();
+      options.report = word;
     } else if (find_job(word) != nullptr) {
       options.jobs.push_back(word);
     } else {
       throw std::runtime_error("there is no job or option '" + word + "'");
     }
   }
+  if (options.repeats < 1) throw std::runtime_error("--repeats is at least 1");
   if (options.jobs.empty()) {
     for (const Job& job : kJobs) options.jobs.emplace_back(job.name);
   }
   return options;
 }
 
-}  // namespace
-
-const Job* find_job(std::string_view name) {
-  const auto* job = std::find_if(std::begin(kJobs), std::end(kJobs),
-                                 [&](const Job& known) { return known.name == name; });
-  return job == std::end(kJobs) ? nullptr : job;
-}
-
-int run(int argc, char** argv) {
-  const Options options = parse(argc, argv);
-  for (const std::string& name : options.jobs) {
-    if (options.only.empty()) {
-      measure(options, *find_job(name));
-    } else {
-      run_here(options, *find_job(name));
-    }
+void run(const Options& options) {
+  ReportOptions report{.jobs = {}, .repeats = options.repeats, .peers = options.peers};
+  for (const std::string& name : options.jobs) report.jobs.push_back(changed(options, name));
+  if (!options.only.empty()) {
+    for (const Job& job : report.jobs) run_here(options, job);
+  } else if (options.report == "--checkpoints") {
+    print_checkpoints(report);
+  } else if (options.report == "--scaling") {
+    print_scaling(report);
+  } else if (options.report == "--skew") {
+    print_skew(report);
+  } else if (options.report == "--peers") {
+    print_peers(report);
+  } else {
+    print_table(report);
   }
-  return 0;
 }
 
+}  // namespace
 }  // namespace bench
 
 int main(int argc, char** argv) {
   try {
-    return bench::run(argc, argv);
+    bench::run(bench::parse(argc, argv));
+    return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "jobs_bench: %s\n", error.what());
     return 1;

@@ -36,24 +36,30 @@ class Sink {
   Checksum seen_;
 };
 
-levada::EnvironmentOptions options(const Job& job, const std::string& checkpoint_directory) {
-  levada::EnvironmentOptions options{.parallelism = job.parallelism};
-  if (!checkpoint_directory.empty()) {
-    options.checkpoint = {.interval = 1s, .directory = checkpoint_directory};
+levada::EnvironmentOptions environment(const Job& job, const LevadaOptions& options) {
+  levada::EnvironmentOptions environment{.parallelism = job.parallelism, .memory = options.memory};
+  if (!options.checkpoint_directory.empty()) {
+    environment.checkpoint = {.interval = 1s, .directory = options.checkpoint_directory};
   }
-  return options;
+  return environment;
 }
 
 levada::GenerateOptions source(const Job& job, std::uint64_t rows) {
   return {.rows = rows, .splits = job.parallelism};
 }
 
-DataStream<Row> rows_of(StreamEnvironment& env, const Job& job, std::uint64_t rows) {
-  const Generator generator(job);
+template <class G>
+DataStream<Row> generated(StreamEnvironment& env, const G& generator, const Job& job,
+                          std::uint64_t rows) {
   return env
       .generate<Row>([generator](std::uint64_t i) { return generator.row(i); }, source(job, rows),
                      levada::event_time(&Row::at))
       .uid("rows");
+}
+
+DataStream<Row> rows_of(StreamEnvironment& env, const Job& job, std::uint64_t rows) {
+  if (job.drawn == Keys::kUniform) return generated(env, Generator(job), job, rows);
+  return generated(env, DrawnGenerator(job), job, rows);
 }
 
 DataStream<TextRow> text_rows_of(StreamEnvironment& env, const Job& job, std::uint64_t rows) {
@@ -73,16 +79,11 @@ void totals(const Stream& stream, Fold fold, Sink::Shared& shared) {
       .uid("sink");
 }
 
-template <class R>
-auto signed_value(const R& row) {
-  return static_cast<std::int64_t>(row.value);
-}
-
 template <class Out, class R>
 void keyed(const Job& job, const DataStream<R>& rows, Sink::Shared& shared) {
   const auto value = [](const R& row) { return static_cast<std::int64_t>(row.value); };
   const auto by_key = rows.key_by(&R::key);
-  if (job.name.starts_with("reduce")) {
+  if (job.name.find("reduce") != std::string_view::npos) {
     totals<Out>(by_key, levada::sum(value), shared);
   } else if (job.name == "slide_1m_max") {
     totals<Out>(by_key.window(levada::sliding({.size = 10s, .slide = 1s})), levada::max(value), shared);
@@ -105,10 +106,11 @@ void chain(const DataStream<Row>& rows, Sink::Shared& shared) {
 
 }  // namespace
 
-Checksum run_levada(const Job& job, std::uint64_t rows, const std::string& checkpoint_directory) {
+LevadaRun run_levada(const Job& job, std::uint64_t rows, const LevadaOptions& options) {
   Sink::Shared shared;
+  LevadaRun run;
   {
-    StreamEnvironment env(options(job, checkpoint_directory));
+    StreamEnvironment env(environment(job, options));
     if (job.name == "chain") {
       chain(rows_of(env, job, rows), shared);
     } else if (job.name.ends_with("string")) {
@@ -116,9 +118,12 @@ Checksum run_levada(const Job& job, std::uint64_t rows, const std::string& check
     } else {
       keyed<Total>(job, rows_of(env, job, rows), shared);
     }
-    env.execute(job.name);
+    levada::Job running = env.execute_async(job.name);
+    running.wait();
+    run.checkpoints = running.status().checkpoints_completed;
   }
-  return {shared.rows, shared.sum};
+  run.checksum = {shared.rows, shared.sum};
+  return run;
 }
 
 }  // namespace bench

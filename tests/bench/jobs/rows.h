@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "levada/levada.h"
 
@@ -43,29 +46,57 @@ struct TextTotal {
 };
 LEVADA_RECORD(TextTotal, key, total, count)
 
+/// Which keys rows have.
+enum class Keys {
+  kUniform,
+  kZipf,   ///< drawn from Zipf's distribution with exponent 1.2, the skew of much traffic
+  kDrawn,  ///< uniform, but drawn the way kZipf is: what a skewed job is measured beside
+};
+
+/// What a job may cost.
+struct Limit {
+  double ratio = 0;                ///< to its bare loop, or to `beside`; 0: only `ns` counts
+  std::string_view beside{};       ///< the job that `ratio` speaks of; empty: the bare loop
+  double ns = 0;                   ///< CPU time a row on a quiet machine; 0: only the ratio counts
+};
+
 struct Job {
   std::string_view name;
   std::uint64_t keys;
   std::uint64_t rows_per_s;  ///< rows to a second of event time
   std::uint64_t rows;        ///< of one run, unless the command line says otherwise
   int parallelism = 1;
+  Limit limit{};
+  Keys drawn = Keys::kUniform;
 };
 
 /// In the order of the table that the bench prints.
 inline constexpr Job kJobs[] = {
-    {"chain", 1'000, 1'000'000, 60'000'000},
-    {"reduce_1k", 1'000, 1'000'000, 60'000'000},
-    {"reduce_1m", 1'000'000, 1'000'000, 30'000'000},
-    {"tumble_1k", 1'000, 1'000'000, 60'000'000},
-    {"tumble_1m_dense", 1'000'000, 10'000'000, 40'000'000},
-    {"tumble_1m", 1'000'000, 1'000'000, 20'000'000},
-    {"slide_1k", 1'000, 1'000'000, 60'000'000},
-    {"slide_1m", 1'000'000, 1'000'000, 30'000'000},
-    {"slide_1m_max", 1'000'000, 1'000'000, 30'000'000},
-    {"exchange_tumble_1k", 1'000, 1'000'000, 60'000'000, 2},
-    {"exchange_tumble_1m_dense", 1'000'000, 10'000'000, 40'000'000, 2},
-    {"reduce_1m_string", 1'000'000, 1'000'000, 20'000'000},
-    {"tumble_1m_string", 1'000'000, 1'000'000, 20'000'000},
+    {"chain", 1'000, 1'000'000, 60'000'000, 1, {.ratio = 1.30, .ns = 6.1}},
+    {"reduce_1k", 1'000, 1'000'000, 60'000'000, 1, {.ratio = 1.31, .ns = 8}},
+    {"reduce_1m", 1'000'000, 1'000'000, 30'000'000, 1, {.ratio = 1.50, .ns = 21}},
+    {"tumble_1k", 1'000, 1'000'000, 60'000'000, 1, {.ratio = 0.98, .ns = 6}},
+    {"tumble_1m_dense", 1'000'000, 10'000'000, 40'000'000, 1, {.ratio = 1.14, .ns = 21}},
+    {"tumble_1m", 1'000'000, 1'000'000, 20'000'000, 1, {.ratio = 1.50, .ns = 30}},
+    {"slide_1k", 1'000, 1'000'000, 60'000'000, 1, {.ratio = 1.00, .ns = 6}},
+    {"slide_1m", 1'000'000, 1'000'000, 30'000'000, 1, {.ratio = 1.43, .ns = 60}},
+    {"slide_1m_max", 1'000'000, 1'000'000, 30'000'000, 1, {.ratio = 2, .beside = "slide_1m"}},
+    {"exchange_tumble_1k", 1'000, 1'000'000, 60'000'000, 2, {.ratio = 1.93, .ns = 8.5}},
+    {"exchange_tumble_1m_dense", 1'000'000, 10'000'000, 40'000'000, 2, {.ns = 30}},
+    {"reduce_1m_string", 1'000'000, 1'000'000, 20'000'000, 1, {.ratio = 2.5, .beside = "reduce_1m"}},
+    {"tumble_1m_string", 1'000'000, 1'000'000, 20'000'000, 1, {.ratio = 2.5, .beside = "tumble_1m"}},
+};
+
+/// Not of the table: skewed keys, and each beside them the same with even ones.
+inline constexpr Job kSkewedJobs[] = {
+    {"zipf_reduce_1k", 1'000, 1'000'000, 60'000'000, 2, {}, Keys::kZipf},
+    {"even_reduce_1k", 1'000, 1'000'000, 60'000'000, 2, {}, Keys::kDrawn},
+    {"zipf_reduce_1m", 1'000'000, 1'000'000, 30'000'000, 2, {}, Keys::kZipf},
+    {"even_reduce_1m", 1'000'000, 1'000'000, 30'000'000, 2, {}, Keys::kDrawn},
+    {"zipf_tumble_1k", 1'000, 1'000'000, 60'000'000, 2, {}, Keys::kZipf},
+    {"even_tumble_1k", 1'000, 1'000'000, 60'000'000, 2, {}, Keys::kDrawn},
+    {"zipf_tumble_1m", 1'000'000, 10'000'000, 40'000'000, 2, {}, Keys::kZipf},
+    {"even_tumble_1m", 1'000'000, 10'000'000, 40'000'000, 2, {}, Keys::kDrawn},
 };
 
 /// The job with this name; null when there is none.
@@ -97,6 +128,22 @@ struct Generator {
 
   std::uint64_t keys;
   double us_per_row;
+};
+
+/// The same with keys that are looked up in a table of 2^20 draws, which costs the same whatever their
+/// distribution.
+struct DrawnGenerator : Generator {
+  explicit DrawnGenerator(const Job& job) : Generator(job), draws(make_draws(job)) {}
+
+  static constexpr int kDrawBits = 20;
+  static std::shared_ptr<const std::vector<std::uint32_t>> make_draws(const Job& job);
+
+  Row row(std::uint64_t i) const {
+    const std::uint64_t random = mix(i);
+    return {(*draws)[random >> (64 - kDrawBits)], random & 0xffff, time_of(i)};
+  }
+
+  std::shared_ptr<const std::vector<std::uint32_t>> draws;
 };
 
 /// 16 characters of the key: hexadecimal digits.
@@ -136,7 +183,18 @@ struct Checksum {
 
 /// The job without the library: a plain loop on the calling thread, `rows` rows.
 Checksum run_bare(const Job& job, std::uint64_t rows);
-/// The job as a program of the library. `checkpoint_directory` empty: without checkpoints.
-Checksum run_levada(const Job& job, std::uint64_t rows, const std::string& checkpoint_directory);
+
+struct LevadaOptions {
+  std::string checkpoint_directory{};  ///< empty: without checkpoints, else one a second
+  std::size_t memory = 0;              ///< budget in bytes; 0: the default
+};
+
+struct LevadaRun {
+  Checksum checksum;
+  std::uint64_t checkpoints = 0;  ///< complete ones
+};
+
+/// The job as a program of the library.
+LevadaRun run_levada(const Job& job, std::uint64_t rows, const LevadaOptions& options);
 
 }  // namespace bench
