@@ -72,7 +72,7 @@ std::int64_t Playground::number(const std::string& query) const {
 }
 
 void control(const char* script, const std::string& arguments) {
-  const std::string command = required_env(script) + " " + arguments;
+  const std::string command = "'" + required_env(script) + "' " + arguments;
   if (std::system(command.c_str()) != 0) throw std::runtime_error(command + " failed");
 }
 
