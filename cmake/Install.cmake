@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 set(LEVADA_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/levada)
 
 set_target_properties(levada PROPERTIES EXPORT_NAME levada)
-foreach(component levada formats kafka postgres)
+foreach(component levada formats files kafka postgres)
   set(target levada)
   if(NOT component STREQUAL "levada")
     set(target levada_${component})

@@ -75,7 +75,7 @@ levada::Job start(const JobOptions& options) {
     totals.sink_to(levada::postgres::insert<UserTotal>({.connection = options.postgres, .table = options.log_table}))
         .uid("to log");
   }
-  return env.execute_async("orders-to-postgres");
+  return env.execute_async(options.name);
 }
 
 int main(int argc, char** argv) {
@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
     if (options.list_fail_points) return print_fail_points();
     levada::Job job = start(options);
     stop_on_signals(job);
-    report_until_end(job);
+    report_until_end(job, options.progress);
     job.wait();
     return 0;
   } catch (const std::exception& error) {

@@ -40,9 +40,15 @@ JobOptions JobOptions::parse(int argc, char** argv) {
       into = std::chrono::seconds(parse_number(option, value, 0));
     };
   };
+  const auto milliseconds = [](levada::Duration& into) {
+    return [&into](const std::string& option, const std::string& value) {
+      into = std::chrono::milliseconds(parse_number(option, value, 1));
+    };
+  };
   const std::map<std::string, std::function<void(const std::string&, const std::string&)>> known = {
       {"--brokers", text(options.brokers)},
       {"--topic", text(options.topic)},
+      {"--name", text(options.name)},
       {"--group", text(options.group)},
       {"--postgres", text(options.postgres)},
       {"--checkpoints", text(options.checkpoints)},
@@ -53,10 +59,8 @@ JobOptions JobOptions::parse(int argc, char** argv) {
       {"--batch-rows", number(options.batch_rows)},
       {"--window-s", seconds(options.window)},
       {"--lateness-s", seconds(options.lateness)},
-      {"--interval-ms",
-       [&](const std::string& option, const std::string& value) {
-         options.interval = std::chrono::milliseconds(parse_number(option, value, 1));
-       }},
+      {"--interval-ms", milliseconds(options.interval)},
+      {"--progress-ms", milliseconds(options.progress)},
       {"--end-offset",
        [&](const std::string& option, const std::string& value) {
          options.end_offset = parse_number(option, value, 0);

@@ -12,6 +12,7 @@
 struct JobOptions {
   std::string brokers;
   std::string topic;
+  std::string name = "orders-to-postgres";  // of the job, in checkpoints and markers
   std::string group = "orders-to-postgres";
   std::string postgres;
   std::string checkpoints;
@@ -23,6 +24,7 @@ struct JobOptions {
   levada::Duration window = std::chrono::seconds(10);
   levada::Duration lateness = std::chrono::seconds(5);
   levada::Duration interval = std::chrono::seconds(1);
+  levada::Duration progress = std::chrono::seconds(1);  // from one line of progress to the next
   std::optional<std::int64_t> end_offset;  // of every partition; none: without end
   bool list_fail_points = false;
 

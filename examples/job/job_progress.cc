@@ -11,8 +11,6 @@
 
 namespace {
 
-using namespace std::chrono_literals;
-
 std::atomic<levada::Job*> signalled_job{nullptr};
 
 void on_signal(int) {
@@ -81,11 +79,11 @@ void stop_on_signals(levada::Job& job) {
   std::signal(SIGINT, &on_signal);
 }
 
-void report_until_end(levada::Job& job) {
+void report_until_end(levada::Job& job, levada::Duration interval) {
   std::uint64_t before = 0;
   for (bool ended = false; !ended;) {
     const auto begun = std::chrono::steady_clock::now();
-    ended = job.wait_for(1s);
+    ended = job.wait_for(interval);
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begun;
     const levada::JobStatus status = job.status();
     const levada::NodeStatus* source = find(status, "orders");

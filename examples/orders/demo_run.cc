@@ -65,10 +65,15 @@ std::vector<std::string> job_arguments(const RunPlan& plan, const Generator& gen
                                 std::to_string(rules.window_ms / 1000),
                                 "--lateness-s",
                                 std::to_string(rules.lateness_ms / 1000),
+                                "--name",
+                                plan.totals_table,
                                 "--totals-table",
                                 plan.totals_table,
                                 "--late-table",
-                                plan.late_table};
+                                plan.late_table,
+                                // The producer's lead follows it: a slow report would slow the job.
+                                "--progress-ms",
+                                "100"};
   if (plan.determined) args.insert(args.end(), {"--batch-rows", "1"});
   return args;
 }

@@ -81,6 +81,10 @@ void JobTables::drop() const {
   for (const std::string& name : {names_.totals, names_.late, names_.log}) {
     if (!name.empty()) work.exec("drop table " + work.quote_name(name));
   }
+  // Its markers: the job has the name of its first table.
+  if (!work.exec("select to_regclass('levada.sink_epoch')")[0][0].is_null()) {
+    work.exec("delete from levada.sink_epoch where job = " + work.quote(names_.totals));
+  }
   work.commit();
 }
 

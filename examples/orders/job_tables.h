@@ -1,4 +1,5 @@
-// The tables that the job writes: created before it starts, read when it has ended.
+// The tables that the job writes: created before it starts, read when it has ended. The job is named like
+// the first, so that its markers go with them.
 // A failure is a std::runtime_error with the server's message.
 #pragma once
 

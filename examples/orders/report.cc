@@ -44,16 +44,29 @@ std::string grouped(std::int64_t number) {
 ProgressLine::ProgressLine() : terminal_(isatty(STDOUT_FILENO) == 1) {}
 
 void ProgressLine::show(const Progress& progress) {
+  last_ = progress;
+  current_ = false;
+  if (std::chrono::steady_clock::now() - shown_at_ >= std::chrono::seconds(1)) print();
+}
+
+void ProgressLine::print() {
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> passed = now - shown_at_;
+  const auto rows_per_s =
+      static_cast<std::int64_t>(static_cast<double>(last_.rows - rows_shown_) / passed.count());
+  rows_shown_ = last_.rows;
+  shown_at_ = now;
+  current_ = true;
   std::printf("%s  %s rows · %s/s · watermark %s · checkpoint %s · %s late%s",
-              terminal_ ? "\r\033[K" : "", grouped(progress.rows).c_str(),
-              grouped(static_cast<std::int64_t>(progress.rows_per_s)).c_str(),
-              time_within_day(progress.watermark).c_str(), progress.checkpoint.c_str(),
-              grouped(progress.late).c_str(), terminal_ ? "" : "\n");
+              terminal_ ? "\r\033[K" : "", grouped(last_.rows).c_str(), grouped(rows_per_s).c_str(),
+              time_within_day(last_.watermark).c_str(), last_.checkpoint.c_str(),
+              grouped(last_.late).c_str(), terminal_ ? "" : "\n");
   std::fflush(stdout);
   open_ = terminal_;
 }
 
 void ProgressLine::finish() {
+  if (!current_) print();
   if (open_) std::printf("\n");
   open_ = false;
 }

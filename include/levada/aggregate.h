@@ -89,6 +89,8 @@ struct As {
 /// Gives an aggregate its `.as`.
 template <class Derived>
 struct Nameable {
+  /// The result does not depend on the order of rows.
+  static constexpr bool kCommutative = true;
   /// Puts the result into this field.
   template <class Out, class M>
   As<Derived, Out, M> as(M Out::*field) const {
@@ -118,6 +120,10 @@ struct Count : Nameable<Count> {
   template <class T>
   void merge(std::int64_t& into, const std::int64_t& from) const {
     into += from;
+  }
+  template <class T>
+  void retract(std::int64_t& from, const std::int64_t& what) const {
+    from -= what;
   }
   template <class T, class K>
   std::int64_t result(const std::int64_t& count, const K&, const Window&) const {
@@ -160,6 +166,13 @@ struct Sum : Nameable<Sum<P>> {
   template <class T>
   void merge(Accumulator<T>& into, const Accumulator<T>& from) const {
     plus(into, from);
+  }
+  // Sums of floating-point numbers are never retracted: what is left would not be what was.
+  template <class T>
+  void retract(Accumulator<T>& from, const Accumulator<T>& what) const
+    requires std::is_integral_v<Accumulator<T>>
+  {
+    if (__builtin_sub_overflow(from, what, &from)) throw_sum_overflow();
   }
   template <class T, class K>
   Accumulator<T> result(const Accumulator<T>& total, const K&, const Window&) const {
@@ -253,6 +266,8 @@ struct Given : Nameable<Derived> {
   void add(Nothing&, const T&) const {}
   template <class T>
   void merge(Nothing&, const Nothing&) const {}
+  template <class T>
+  void retract(Nothing&, const Nothing&) const {}
 };
 
 struct WholeKey : Given<WholeKey> {
@@ -297,6 +312,7 @@ struct WindowEnd : Given<WindowEnd> {
 /// A user's own aggregator.
 template <class U>
 struct Custom : Nameable<Custom<U>> {
+  static constexpr bool kCommutative = requires { requires U::kCommutative; };
   U user;
   template <class T>
   using Accumulator = typename U::Accumulator;
@@ -315,6 +331,12 @@ struct Custom : Nameable<Custom<U>> {
     static_assert(requires { user.merge(into, from); },
                   "aggregator: windows need void merge(Accumulator&, const Accumulator&) const");
     user.merge(into, from);
+  }
+  template <class T>
+  void retract(typename U::Accumulator& from, const typename U::Accumulator& what) const
+    requires requires { std::declval<const U&>().retract(from, what); }
+  {
+    user.retract(from, what);
   }
   template <class T, class K>
   auto result(const typename U::Accumulator& accumulator, const K&, const Window&) const {
@@ -397,7 +419,10 @@ inline detail::WindowEnd window_end() { return {}; }
 
 /// An aggregator of your own: a struct with `Accumulator` (default-constructible, with a Serde),
 /// `void add(Accumulator&, const Row&) const`, `R result(const Accumulator&) const`, and for windows
-/// `void merge(Accumulator&, const Accumulator&) const`.
+/// `void merge(Accumulator&, const Accumulator&) const`, which adds what came later to what came before.
+/// `static constexpr bool kCommutative = true` says that the order of rows does not matter: they may then be
+/// folded before they travel. Where it has `void retract(Accumulator&, const Accumulator&) const`, which exactly undoes a merge,
+/// sliding windows keep one running accumulator per key.
 template <class U>
 detail::Custom<U> aggregator(U user) {
   static_assert(requires(const U& u, const typename U::Accumulator& a) { u.result(a); },

@@ -57,8 +57,12 @@ class StreamEnvironment {
   }
 
   /// A stream of `f(0)`, `f(1)`, …; `f` must be pure, for it is called again after a restart.
+  ///
+  /// Shape:   T(std::uint64_t), or void(std::uint64_t, T&), which assigns into an old row and so reuses
+  ///          what its strings and vectors hold.
   template <class T, class F>
-    requires std::is_invocable_r_v<T, const F&, std::uint64_t>
+    requires std::is_invocable_r_v<T, const F&, std::uint64_t> ||
+             std::is_invocable_v<const F&, std::uint64_t, T&>
   DataStream<T> generate(F f, GenerateOptions options = {},
                          std::type_identity_t<Watermarks<T>> watermarks = {},
                          std::source_location where = std::source_location::current()) {

@@ -144,7 +144,7 @@ std::string_view to_string(TargetStatus status);
 struct TargetAnswer {
   TargetStatus status = TargetStatus::kDone;
   std::string reason;  ///< what went wrong or is waited for; for people
-  EpochMarker marker;  ///< fence: as it was found; publish: where known
+  EpochMarker marker;  ///< fence: as it was found, also when fenced; publish: where known
   bool created = false;  ///< fence: the marker was not there and has been made
 };
 

@@ -49,6 +49,7 @@ struct SinkStatus {
   std::uint64_t waiting_bytes = 0;     ///< of the log, those of the epoch under way included
   std::uint64_t publishes = 0;         ///< transactions of the target so far
   std::uint64_t published_rows = 0;    ///< since the start
+  std::string waiting_for;             ///< what publishing waits for; empty when nothing
 };
 
 struct CheckpointStatus {

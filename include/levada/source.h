@@ -47,8 +47,9 @@ class SourceReader {
   virtual ~SourceReader() = default;
   /// Called once with this subtask's splits (perhaps none), in the order that gives their indexes.
   virtual void open(OperatorContext& context, std::vector<Split> splits) = 0;
-  /// Appends rows to `batch` (empty on entry), sets their times (kNoTimestamp or the source's own), and
-  /// says in `runs` which split they came from, in row order. May append fewer than fit.
+  /// Appends rows to `batch` (empty on entry), sets their times if the source has any (they are
+  /// kNoTimestamp else, unless they will be taken from the rows), and says in `runs` which split they came
+  /// from, in row order. May append fewer than fit.
   virtual PollResult poll(Batch& batch, std::vector<SplitRun>& runs) = 0;
   /// When to poll again after kLater without a wake(); kNever: only after a wake().
   virtual SteadyTime next_poll() const { return kNever; }

@@ -54,6 +54,23 @@ struct OutputSpec {
   const BatchType* type = nullptr;
 };
 
+namespace detail {
+
+/// A keyed aggregate in two phases: rows are folded by key where they are made, and what they come to is
+/// merged where the key belongs. The plan picks: one phase where nothing has to travel.
+struct TwoPhases {
+  /// The local operator: rows in; partial results on the main output, rows that it does not fold on side
+  /// output 0.
+  std::function<std::unique_ptr<Operator>()> make_local;
+  /// The final operator: partial results on input 0, rows on input 1.
+  std::function<std::unique_ptr<Operator>()> make_final;
+  const BatchType* row_type = nullptr;
+  const BatchType* partial_type = nullptr;
+  std::shared_ptr<const KeyHasher> partial_hasher;
+};
+
+}  // namespace detail
+
 enum class NodeKind { kSource, kOperator, kSink };
 
 /// A node of the logical graph.
@@ -66,6 +83,7 @@ struct Transformation {
   std::vector<OutputSpec> outputs;  ///< empty for a sink
   /// Makes the operator of one subtask (not for sources).
   std::function<std::unique_ptr<Operator>()> make_operator;
+  std::optional<detail::TwoPhases> two_phases;  ///< where the aggregate can be split
   std::shared_ptr<SourceFactory> source;   ///< kSource
   detail::WatermarkStrategy watermarks;    ///< kSource
   std::shared_ptr<SinkFactory> sink;       ///< kSink by a connector

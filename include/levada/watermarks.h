@@ -2,6 +2,7 @@
 // split (a Kafka partition), are part of the checkpoint, and merge by minimum over active splits.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -19,8 +20,9 @@ struct EventTimeOptions {
 namespace detail {
 /// The erased strategy that a source transformation holds.
 struct WatermarkStrategy {
-  /// Sets times of rows [0, size) of a batch; empty: the source's own times stay.
-  std::function<void(Batch&)> assign_times;
+  /// Sets the times of rows [first, first + count) of a batch and returns the greatest; empty: the source's
+  /// own times stay.
+  std::function<Timestamp(Batch&, std::size_t first, std::size_t count)> assign_times;
   EventTimeOptions options;
   bool given = false;
 };
@@ -35,10 +37,15 @@ struct Watermarks {
 namespace detail {
 template <class T, class F>
 Watermarks<T> time_from(F time_of, EventTimeOptions options) {
-  auto assign = [time_of = std::move(time_of)](Batch& batch) {
-    const T* rows = batch.rows<T>();
-    Timestamp* times = batch.times();
-    for (std::size_t i = 0; i < batch.size(); ++i) times[i] = std::invoke(time_of, rows[i]);
+  auto assign = [time_of = std::move(time_of)](Batch& batch, std::size_t first, std::size_t count) {
+    const T* rows = batch.rows<T>() + first;
+    Timestamp* times = batch.times() + first;
+    Timestamp greatest = kNoTimestamp;
+    for (std::size_t i = 0; i < count; ++i) {
+      times[i] = std::invoke(time_of, rows[i]);
+      greatest = std::max(greatest, times[i]);
+    }
+    return greatest;
   };
   return {{std::move(assign), options, true}};
 }

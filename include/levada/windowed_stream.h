@@ -84,6 +84,12 @@ class WindowedStream {
     node.stateful = true;
     node.needs_event_time = true;
     node.where = where_;
+    if constexpr (G::kCommutative) {
+      node.two_phases = detail::local_phase<K, T>(selector_, spec_.assigner, aggregation);
+      detail::WindowSpec spec = spec_;
+      spec.final_phase = true;
+      node.two_phases->make_final = detail::window_factory<K, T>(selector_, spec, aggregation);
+    }
     node.make_operator = detail::window_factory<K, T>(selector_, spec_, std::move(aggregation));
     return DataStream<R>(stream_.graph(), stream_.add(std::move(node)));
   }

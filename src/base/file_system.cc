@@ -20,6 +20,7 @@ namespace levada {
 namespace {
 
 constexpr mode_t kFileMode = 0600;
+constexpr mode_t kReadableFileMode = 0666;  // less the umask
 constexpr mode_t kDirectoryMode = 0700;
 
 // Owns a file descriptor.
@@ -39,9 +40,10 @@ class Descriptor {
   int fd_;
 };
 
-Descriptor open_or_throw(std::string_view operation, const std::string& path, int flags) {
+Descriptor open_or_throw(std::string_view operation, const std::string& path, int flags,
+                         mode_t mode = kFileMode) {
   for (;;) {
-    const int fd = ::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, kFileMode);
+    const int fd = ::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd >= 0) return Descriptor(fd);
     if (errno != EINTR) throw_file_error(operation, path, errno);
   }
@@ -123,6 +125,11 @@ class LocalFileSystem final : public FileSystem {
   std::unique_ptr<WritableFile> create(const std::string& path) override {
     return std::make_unique<LocalWritableFile>(
         open_or_throw("create", path, O_WRONLY | O_CREAT | O_EXCL), path);
+  }
+
+  std::unique_ptr<WritableFile> create_readable(const std::string& path) override {
+    return std::make_unique<LocalWritableFile>(
+        open_or_throw("create", path, O_WRONLY | O_CREAT | O_EXCL, kReadableFileMode), path);
   }
 
   std::unique_ptr<ReadableFile> open(const std::string& path) override {

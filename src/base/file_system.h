@@ -60,6 +60,10 @@ class FileSystem {
 
   /// Creates a file (0600). Fails when anything has that name.
   virtual std::unique_ptr<WritableFile> create(const std::string& path) = 0;
+  /// The same, but readable for others as far as the process's umask lets it: for output, not state.
+  virtual std::unique_ptr<WritableFile> create_readable(const std::string& path) {
+    return create(path);
+  }
   /// Opens a regular file; follows no symbolic link in the last part of the path.
   virtual std::unique_ptr<ReadableFile> open(const std::string& path) = 0;
   /// What has that name; empty when nothing has.

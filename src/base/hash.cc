@@ -1,3 +1,5 @@
+// Inlined: a call of the shared library costs as much as hashing a short key.
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "levada/serde.h"

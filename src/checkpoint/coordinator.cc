@@ -40,7 +40,7 @@ Barrier CheckpointCoordinator::begin(bool final, bool stop) {
   missing_ = manifest_.subtasks.size();
   has_answered_.assign(missing_, false);
   bytes_ = 0;
-  if (sinks_ != nullptr) sinks_->barrier_under_way(true);
+  if (sinks_ != nullptr) sinks_->barrier_under_way(barrier_.checkpoint);
   return barrier_;
 }
 
@@ -83,7 +83,7 @@ void CheckpointCoordinator::commit() {
 
 void CheckpointCoordinator::end(bool committed, const std::string& error) {
   running_ = false;
-  if (sinks_ != nullptr) sinks_->barrier_under_way(false);
+  if (sinks_ != nullptr) sinks_->barrier_under_way(0);
   outcome_ = {.checkpoint = barrier_.checkpoint, .committed = committed, .final = final_};
   const SteadyTime now = clock_.steady_now();
   if (committed) {

@@ -103,6 +103,7 @@ struct EpochLogWriter::Writing {
   template <class F>
   void run(F f) {
     if (!wanted()) return;
+    const PhaseScope phase(Phase::kLog);
     try {
       f();
     } catch (const std::exception& error) {
@@ -179,7 +180,9 @@ void EpochLogWriter::check() const {
 
 void EpochLogWriter::written() {
   check();
-  if (buffer_.size_bytes() >= kWriteBytes) hand_over();
+  parts_.appended(buffer_.size_bytes() - counted_);
+  counted_ = buffer_.size_bytes();
+  if (counted_ >= kWriteBytes) hand_over();
 }
 
 void EpochLogWriter::hand_over() {
@@ -193,7 +196,8 @@ void EpochLogWriter::hand_over() {
   const auto chunk = std::make_shared<Bytes>(buffer_.take());
   const std::size_t bytes = chunk->size();
   parts_.memory->acquire(bytes);
-  parts_.appended(bytes);
+  parts_.appended(bytes - counted_);
+  counted_ = 0;
   parts_.background->submit([writing = writing_, chunk, bytes, memory = parts_.memory] {
     writing->run([&] { writing->append(*chunk); });
     memory->release(bytes);

@@ -58,7 +58,7 @@ class EpochLogWriter {
     std::function<void(const EpochSegment&)> sealed;
     /// Called there when a segment cannot be written: nothing that comes after it may be committed.
     std::function<void(const std::string& why)> failed;
-    /// Called with the bytes that have just been handed to the background, on the task's thread.
+    /// Called with the bytes that have been appended since the last call, on the task's thread.
     std::function<void(std::uint64_t bytes)> appended;
   };
 
@@ -89,6 +89,7 @@ class EpochLogWriter {
   Parts parts_;
   EpochRecordBuffer buffer_;
   std::uint64_t records_ = 0;      // of the segment, handed over
+  std::uint64_t counted_ = 0;      // bytes of the buffer that appended() knows
   std::uint64_t next_number_ = 0;  // of the temporary name
   const std::shared_ptr<Trouble> trouble_;  // of every segment so far
   std::shared_ptr<Writing> writing_;  // the segment under way; null: it has no bytes yet

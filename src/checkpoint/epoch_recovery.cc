@@ -30,6 +30,14 @@ bool may_create_marker(const ShardHistory& history) {
 
 std::size_t first_to_publish(const ShardHistory& history, const TargetAnswer& fenced,
                              const std::string& sink, const std::string& target) {
+  if (fenced.status == TargetStatus::kFenced && history.newest == 0) {
+    refuse(JobErrorCode::kSinkAhead, sink,
+           "the marker in " + target + " says that epoch " + std::to_string(fenced.marker.epoch) +
+               " was published by start " + std::to_string(fenced.marker.owner.incarnation) +
+               " of a job of this name, but this checkpoint directory is new: the job's own is "
+               "elsewhere or lost, or another job has its name. Start it from its own directory, give "
+               "this one another name, or, if output may be there twice, " + kNewGeneration);
+  }
   if (fenced.status == TargetStatus::kFenced) {
     refuse(JobErrorCode::kFenced, sink,
            "a later instance of this job publishes to " + target +

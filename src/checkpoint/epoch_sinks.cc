@@ -122,8 +122,8 @@ bool EpochSink::is_full(const Backlog& backlog) const {
          clock_.steady_now() >= backlog.since + limits_.age;
 }
 
-bool EpochSink::takes_rows() const {
-  if (barrier_under_way_.load(std::memory_order_acquire)) return true;
+bool EpochSink::takes_rows(CheckpointId passed) const {
+  if (barrier_under_way_.load(std::memory_order_acquire) > passed) return true;
   const Backlog now = backlog();
   if (!is_full(now)) return true;
   if (now.bytes == 0) changed_();
@@ -341,7 +341,7 @@ void EpochSinks::restarted(const Manifest* manifest) {
   }
   for (const auto& sink : sinks_) {
     sink->attempt_.fetch_add(1, std::memory_order_acq_rel);
-    sink->barrier_under_way_.store(false, std::memory_order_release);
+    sink->barrier_under_way_.store(0, std::memory_order_release);
     MutexLock lock(sink->mutex_);
     sink->sealed_.clear();
     sink->broken_.clear();
@@ -461,9 +461,9 @@ void EpochSinks::forget_unretained(CheckpointId manifest) {
   }
 }
 
-void EpochSinks::barrier_under_way(bool under_way) {
+void EpochSinks::barrier_under_way(CheckpointId checkpoint) {
   for (const auto& sink : sinks_) {
-    sink->barrier_under_way_.store(under_way, std::memory_order_release);
+    sink->barrier_under_way_.store(checkpoint, std::memory_order_release);
   }
 }
 
@@ -514,6 +514,7 @@ void EpochSinks::add_status(JobStatus& status) const {
       mine.publishes += shard.publishes;
       mine.published_rows += shard.published_rows;
       if (shard.waiting_for.empty()) continue;
+      mine.waiting_for = shard.waiting_for;
       const auto node = std::find_if(status.nodes.begin(), status.nodes.end(),
                                      [&](const NodeStatus& n) { return n.node == mine.node; });
       if (node != status.nodes.end()) node->waiting_for.push_back(shard.waiting_for);

@@ -61,9 +61,9 @@ class EpochSink {
   const EpochSinkSpec& spec() const noexcept { return spec_; }
 
   // ---- the operator's side; any thread
-  /// False while so much waits to be published that no more rows should come. Always true while a
-  /// barrier is on its way.
-  bool takes_rows() const;
+  /// False while so much waits to be published that no more rows should come. True all the same while a
+  /// barrier is on its way to a subtask whose last one was that of `passed`.
+  bool takes_rows(CheckpointId passed) const;
   /// Why takes_rows() is false.
   std::string waiting_for() const;
   std::unique_ptr<EpochLogWriter> make_log_writer(std::uint32_t subtask, std::string schema,
@@ -103,7 +103,7 @@ class EpochSink {
   std::uint64_t writers_ = 0;
 
   std::atomic<int> attempt_{0};
-  std::atomic<bool> barrier_under_way_{false};
+  std::atomic<CheckpointId> barrier_under_way_{0};
   std::atomic<std::uint64_t> open_bytes_{0};  // appended and in no manifest yet
 
   mutable Mutex mutex_;
@@ -152,7 +152,8 @@ class EpochSinks {
   /// StateError when some of it could not be written.
   void fill(Manifest& manifest) const;
   void committed(const Manifest& manifest);
-  void barrier_under_way(bool under_way);
+  /// 0: none is.
+  void barrier_under_way(CheckpointId checkpoint);
   /// Whether another checkpoint would only make the log longer: a sink is full of what it has committed.
   bool holds_checkpoints() const;
   /// Whether only another checkpoint makes room: a sink is full of what it has not committed.

@@ -101,7 +101,10 @@ void Client::commit_later(const rd_kafka_topic_partition_list_t& offsets) {
   const rd_kafka_resp_err_t error = rd_kafka_commit(handle_.get(), &offsets, /*async=*/1);
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
     ++commits_outstanding_;
-  } else if (log_) {
+    return;
+  }
+  commit_failed_ = true;
+  if (log_) {
     log_(LogLevel::kWarning,
          std::string("Kafka: offsets not committed to the group: ") + rd_kafka_err2str(error));
   }
@@ -161,7 +164,9 @@ void Client::on_commit(rd_kafka_t* /*handle*/, rd_kafka_resp_err_t error,
                        rd_kafka_topic_partition_list_t* /*offsets*/, void* opaque) {
   auto& client = *static_cast<Client*>(opaque);
   --client.commits_outstanding_;
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR && client.log_) {
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  client.commit_failed_ = true;
+  if (client.log_) {
     client.log_(LogLevel::kWarning, std::string("Kafka: offsets not committed to the group: ") +
                                         rd_kafka_err2str(error));
   }

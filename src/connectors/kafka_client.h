@@ -70,6 +70,8 @@ class Client {
   /// Commits for monitoring that are not answered yet.
   int commits_outstanding() const noexcept { return commits_outstanding_; }
   void commit_later(const rd_kafka_topic_partition_list_t& offsets);
+  /// Whether a commit has failed since the last call.
+  bool take_commit_failure() noexcept { return std::exchange(commit_failed_, false); }
 
  private:
   static void on_log(const rd_kafka_t* handle, int level, const char* facility, const char* text);
@@ -84,6 +86,7 @@ class Client {
   bool down_ = false;
   bool refused_ = false;
   int commits_outstanding_ = 0;
+  bool commit_failed_ = false;
   HandlePtr handle_;  // last: goes first, while its callbacks still have something to call
 };
 

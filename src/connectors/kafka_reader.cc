@@ -196,6 +196,7 @@ void KafkaReader::serve_client() {
       log(LogLevel::kWarning, std::string("Kafka: ") + rd_kafka_message_errstr(messages_[i]));
     }
   }
+  commit_complete();  // what had to wait for the commit before
   if (!client_->fatal().empty()) {
     throw ConnectorError(at_brokers(*settings_) + client_->fatal(), true);
   }
@@ -322,15 +323,27 @@ std::string KafkaReader::position_text(std::size_t split) const {
 
 void KafkaReader::committed(std::span<const std::string> positions) {
   if (settings_->group_id.empty() || !client_) return;
-  PartitionListPtr list(rd_kafka_topic_partition_list_new(static_cast<int>(positions.size())));
   for (std::size_t i = 0; i < positions.size(); ++i) {
-    Partition& partition = partitions_[i];
-    const std::int64_t next = parse_position(positions[i]).next;
-    if (next == partition.committed) continue;
-    partition.committed = next;
+    partitions_[i].complete = parse_position(positions[i]).next;
+  }
+  if (client_->take_commit_failure()) {
+    // Which offsets it had is of no interest: all are told again.
+    for (Partition& partition : partitions_) partition.committed = -1;
+  }
+  commit_complete();
+}
+
+// One commit at a time: librdkafka lets one that waits for the group's coordinator be overtaken by a
+// later one, and the group would end with the older offsets.
+void KafkaReader::commit_complete() {
+  if (client_->commits_outstanding() > 0) return;
+  PartitionListPtr list(rd_kafka_topic_partition_list_new(static_cast<int>(partitions_.size())));
+  for (Partition& partition : partitions_) {
+    if (partition.complete == partition.committed || partition.complete < 0) continue;
+    partition.committed = partition.complete;
     rd_kafka_topic_partition_list_add(list.get(), partition.id.topic.c_str(),
                                       partition.id.partition)
-        ->offset = next;
+        ->offset = partition.complete;
   }
   if (list->cnt > 0) client_->commit_later(*list);
 }
@@ -364,6 +377,7 @@ void KafkaReader::flush_commits() {
     const ssize_t count =
         rd_kafka_consume_batch_queue(client_queue_.get(), 20, messages_.data(), messages_.size());
     if (count > 0) Messages(messages_.data(), static_cast<std::size_t>(count));
+    commit_complete();
   }
 }
 

@@ -46,6 +46,7 @@ class KafkaReader final : public SourceReader {
     SplitPosition at;
     bool caught_up = false;
     bool finished = false;
+    std::int64_t complete = -1;   // of the newest complete checkpoint
     std::int64_t committed = -1;  // what the group was told last
     QueuePtr queue;
   };
@@ -61,6 +62,7 @@ class KafkaReader final : public SourceReader {
   void reached_end(Partition& partition, std::int64_t offset);
   void finish(Partition& partition);
   void on_error(const Partition& partition, const rd_kafka_message_t& message);
+  void commit_complete();
   void flush_commits();
   void log(LogLevel level, const std::string& text) const;
 

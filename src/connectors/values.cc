@@ -36,7 +36,6 @@ class IndexedReader final : public SourceReader {
       if (count == 0) continue;
       const auto stride = static_cast<std::uint64_t>(options_.splits);
       append_(batch, split.index + split.read * stride, stride, count);
-      std::fill_n(batch.times(), count, kNoTimestamp);
       split.read += count;
       read_ += count;
       runs.push_back({at, 0, count});

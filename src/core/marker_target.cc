@@ -59,7 +59,9 @@ class MarkerTarget final : public EpochTarget {
     const auto claimed = transaction->claim(request.self, request.initial);
     LEVADA_FAILPOINT("target.fence.claimed", kRestore);
     if (!claimed) {
-      return answer_of(TargetStatus::kFenced, "a later start of the job has taken it over");
+      TargetAnswer answer = answer_of(TargetStatus::kFenced, "a later start of the job has taken it over");
+      if (const auto marker = transaction->read(false)) answer.marker = *marker;
+      return answer;
     }
     if (claimed->created && !request.may_create) {
       return answer_of(TargetStatus::kMissing, "there is no marker");

@@ -17,10 +17,14 @@ OutputEdge::OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Ch
   for (Channel* channel : channels) targets_.push_back({.channel = channel});
   if (edge.exchange.hasher) hasher_ = edge.exchange.hasher->clone_hasher();
   outs_.resize(targets_.size());
+  // A table instead of a division for each row.
+  for (std::uint32_t group = 0; kind_ == ExchangeKind::kHash && group < max_parallelism_; ++group) {
+    owner_of_group_.push_back(static_cast<std::uint16_t>(
+        key_group_owner(group, max_parallelism_, static_cast<std::uint32_t>(targets_.size()))));
+  }
 }
 
 bool OutputEdge::write(BatchPtr& batch, std::size_t& row) {
-  pending_ = true;
   switch (kind_) {
     case ExchangeKind::kHash:
       return write_hashed(batch, row);
@@ -42,6 +46,7 @@ bool OutputEdge::write_whole(Target& target, BatchPtr& batch, std::size_t& row) 
     if (!make_room(target)) return false;
     if (target.batch->capacity() == batch->capacity()) {
       target.batch.swap(batch);
+      pending_ = true;
       row = batch->size();
       if (target.batch->full()) send(target);  // else it leaves with the next rows
       return true;
@@ -67,6 +72,7 @@ bool OutputEdge::append(Target& target, Batch& from, std::size_t& row, bool copy
     if (from.has_hashes()) std::copy_n(from.hashes() + row, count, to.hashes() + to.size());
     to.set_has_hashes(from.has_hashes());
     to.set_size(to.size() + count);
+    pending_ = true;
     row += count;
   }
   return true;
@@ -95,13 +101,10 @@ bool OutputEdge::send(Target& target) {
 }
 
 void OutputEdge::find_owners(Batch& batch) {
-  if (!batch.has_hashes()) hasher_->hash(batch);
-  const auto parallelism = static_cast<std::uint32_t>(targets_.size());
-  owners_.resize(batch.size());
+  hasher_->hash(batch);
+  if (owners_.size() < batch.size()) owners_.resize(batch.capacity());
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    owners_[i] = static_cast<std::uint16_t>(
-        key_group_owner(key_group_of(batch.hashes()[i], max_parallelism_), max_parallelism_,
-                        parallelism));
+    owners_[i] = owner_of_group_[key_group_of(batch.hashes()[i], max_parallelism_)];
   }
 }
 
@@ -120,6 +123,7 @@ bool OutputEdge::write_hashed(BatchPtr& batch, std::size_t& row) {
     }
     const std::span<const std::uint16_t> owners(owners_.data() + row, batch->size() - row);
     row += batch->type().scatter(*batch, row, owners, outs_.data());
+    pending_ = true;
   }
   return true;
 }

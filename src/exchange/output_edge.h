@@ -62,8 +62,9 @@ class OutputEdge {
   std::vector<Target> targets_;
   std::size_t next_target_;
   InputTime time_;
-  bool pending_ = false;
-  std::vector<std::uint16_t> owners_;
+  bool pending_ = false;  // rows or time were taken that have not been sent
+  std::vector<std::uint16_t> owner_of_group_;  // kHash: the target of each key group
+  std::vector<std::uint16_t> owners_;          // of the rows of the batch at hand
   std::vector<Batch*> outs_;
 };
 

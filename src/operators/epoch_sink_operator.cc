@@ -39,7 +39,8 @@ class EpochSinkOperator final : public Operator {
   // A barrier seals; what is still in the buffer goes with it.
   void snapshot(SnapshotContext& context) override {
     LEVADA_FAILPOINT("sink.barrier", kAlign);
-    log_->seal(context.checkpoint());
+    passed_ = context.checkpoint();
+    log_->seal(passed_);
     write_held_back();
   }
 
@@ -61,7 +62,7 @@ class EpochSinkOperator final : public Operator {
  private:
   bool has_room() {
     log_->check();
-    const bool room = log_->has_room() && sink_.takes_rows();
+    const bool room = log_->has_room() && sink_.takes_rows(passed_);
     retry_at_ = room ? kNever : clock_->steady_now() + kPause;
     return room;
   }
@@ -87,6 +88,7 @@ class EpochSinkOperator final : public Operator {
   const Clock* clock_ = nullptr;
   std::unique_ptr<EpochEncoder> encoder_;
   std::unique_ptr<EpochLogWriter> log_;
+  CheckpointId passed_ = 0;  // the newest barrier
   SteadyTime retry_at_ = kNever;
   BatchPtr held_back_;  // only ever by a planted bug
 };

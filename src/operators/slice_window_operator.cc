@@ -9,8 +9,6 @@
 // Invariants: 1. pending_ holds the ends of exactly those windows that have state and have not fired.
 //             2. Windows fire in the order of their ends, each once, except for late rows.
 //             3. The operator's watermark is part of the checkpoint: what was late stays late.
-// Room is left for keeping sliding results in running tables: a window's slices would then be merged
-// once each instead of once a firing; only fire() and drop() would change.
 #include <algorithm>
 #include <set>
 #include <stdexcept>
@@ -43,7 +41,8 @@ class SliceWindowOperator final : public Operator {
       : kernel_(std::move(kernel)),
         assigner_(spec.assigner),
         lateness_us_(spec.allowed_lateness.count()),
-        late_output_(spec.late_output) {}
+        late_output_(spec.late_output),
+        final_phase_(spec.final_phase) {}
 
   void open(OperatorContext& context) override {
     context_ = &context;
@@ -69,10 +68,15 @@ class SliceWindowOperator final : public Operator {
     context.put_table(kernel_->table());
   }
 
-  std::size_t process(std::size_t, BatchPtr& batch, std::size_t first_row, Output& out) override {
+  std::size_t process(std::size_t input, BatchPtr& batch, std::size_t first_row,
+                      Output& out) override {
     LEVADA_DEBUG_ASSERT(batch->has_hashes(), "keyed operators get hashed batches");
     const std::size_t size = batch->size();
-    if (first_row == 0) kernel_->begin_batch(*batch);
+    if (first_row == 0) {
+      partial_ = final_phase_ && input == 0;
+      kernel_->begin_batch(*batch, partial_);
+      if (fold_whole(*batch)) return size;
+    }
     const Timestamp* times = batch->times();
     std::size_t row = first_row;
     while (row < size) {
@@ -111,6 +115,28 @@ class SliceWindowOperator final : public Operator {
     throw std::runtime_error("window: a row has no event time; give its source an event_time(...)");
   }
 
+  // Most batches lie in one slice that is open: then no row is looked at one by one.
+  bool fold_whole(const Batch& batch) {
+    if (batch.empty()) return true;
+    const auto [least, greatest] = time_range(batch);
+    if (at(least) == kNoTimestamp) return false;
+    const Slice slice = assigner_.slice_of(least);
+    if (greatest >= slice.end || !open_for_all(slice)) return false;
+    touch(slice);
+    kernel_->fold(slice.end, batch, 0, batch.size());
+    return true;
+  }
+
+  static std::pair<std::int64_t, std::int64_t> time_range(const Batch& batch) {
+    std::int64_t least = INT64_MAX, greatest = INT64_MIN;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const std::int64_t time = us(batch.times()[i]);
+      least = std::min(least, time);
+      greatest = std::max(greatest, time);
+    }
+    return {least, greatest};
+  }
+
   // The first row behind `row` that lies in another slice.
   static std::size_t end_of_run(const Timestamp* times, std::size_t row, std::size_t size,
                                 const Slice& slice) {
@@ -147,15 +173,16 @@ class SliceWindowOperator final : public Operator {
       return;
     }
     touch(slice);
-    kernel_->fold(slice.end, batch, row, row + 1);
+    kernel_->fold_late(slice.end, batch, row);
     for (std::int64_t end = assigner_.first_window_end(slice); end <= last; end += assigner_.slide()) {
       if (!fired(end) || over(end)) continue;
-      const Window window = window_ending(end);
-      kernel_->fire_key(batch, row, window, slices_of(window), out);
+      const std::vector<std::int64_t> slices = slices_of(end);
+      kernel_->fire_key(batch, row, firing_of(end, slices), out);
     }
   }
 
   void emit_late(Batch& batch, std::size_t row, Output& out) {
+    LEVADA_ASSERT(!partial_, "a partial result leaves before its slice can be late");
     if (!late_output_) {
       context_->counters->late_rows.add(1);
       return;
@@ -163,20 +190,23 @@ class SliceWindowOperator final : public Operator {
     out.side(0).move_row(batch, row);
   }
 
-  Window window_ending(std::int64_t end) const { return {at(end - assigner_.size()), at(end)}; }
+  Firing firing_of(std::int64_t end, std::span<const std::int64_t> slices) const {
+    const std::int64_t start = end - assigner_.size();
+    return {{at(start), at(end)}, at(start + assigner_.slide()), slices};
+  }
 
-  // The slices of a window that have state.
-  std::vector<std::int64_t> slices_of(const Window& window) const {
+  // The slices of the window that ends at `end` that have state.
+  std::vector<std::int64_t> slices_of(std::int64_t end) const {
     std::vector<std::int64_t> slices;
     for (const std::int64_t slice : kernel_->slices()) {
-      if (slice > us(window.start) && slice <= us(window.end)) slices.push_back(slice);
+      if (slice > end - assigner_.size() && slice <= end) slices.push_back(slice);
     }
     return slices;
   }
 
   bool fire(std::int64_t end, Output& out) {
-    const Window window = window_ending(end);
-    return kernel_->fire(window, slices_of(window), cursor_, out);
+    const std::vector<std::int64_t> slices = slices_of(end);
+    return kernel_->fire(firing_of(end, slices), cursor_, out);
   }
 
   void drop_expired() {
@@ -193,6 +223,8 @@ class SliceWindowOperator final : public Operator {
   SliceAssigner assigner_;
   std::int64_t lateness_us_;
   bool late_output_;
+  bool final_phase_;
+  bool partial_ = false;  // the batch at hand has partial results
   OperatorContext* context_ = nullptr;
   std::int64_t watermark_us_ = us(kMinWatermark);
   std::set<std::int64_t> pending_;

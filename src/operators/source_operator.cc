@@ -29,6 +29,15 @@ void decode_splits(View bytes, std::vector<SplitState>& into) {
   }
 }
 
+namespace {
+
+Timestamp greatest_time(const Batch& batch, const SplitRun& run) {
+  const Timestamp* times = batch.times() + run.first;
+  return run.count == 0 ? kNoTimestamp : *std::max_element(times, times + run.count);
+}
+
+}  // namespace
+
 SourceOperator::SourceOperator(std::unique_ptr<SourceReader> reader,
                                detail::WatermarkStrategy watermarks, std::vector<SplitState> splits)
     : reader_(std::move(reader)), watermarks_(std::move(watermarks)), merger_(splits.size()) {
@@ -49,21 +58,21 @@ void SourceOperator::open(OperatorContext& context) {
 PollResult SourceOperator::poll(Batch& batch) {
   if (splits_.empty()) return PollResult::kFinished;
   runs_.clear();
+  if (!watermarks_.assign_times) std::fill_n(batch.times(), batch.capacity(), kNoTimestamp);
   const PollResult result = reader_->poll(batch, runs_);
-  if (!batch.empty()) {
-    if (watermarks_.assign_times) watermarks_.assign_times(batch);
-    note_rows(batch);
-  }
+  if (!batch.empty()) note_rows(batch);
   note_time(clock_->steady_now());
   if (result == PollResult::kFinished) time_ = {kMaxWatermark, false};
   return result;
 }
 
-void SourceOperator::note_rows(const Batch& batch) {
+void SourceOperator::note_rows(Batch& batch) {
   for (const SplitRun& run : runs_) {
     State& split = splits_[run.split];
-    const Timestamp* times = batch.times() + run.first;
-    for (std::size_t i = 0; i < run.count; ++i) split.newest_time = std::max(split.newest_time, times[i]);
+    const Timestamp newest = watermarks_.assign_times
+                                 ? watermarks_.assign_times(batch, run.first, run.count)
+                                 : greatest_time(batch, run);
+    split.newest_time = std::max(split.newest_time, newest);
     split.had_rows = run.count > 0;
   }
 }

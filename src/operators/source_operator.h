@@ -62,7 +62,7 @@ class SourceOperator {
     bool had_rows = false;
   };
 
-  void note_rows(const Batch& batch);
+  void note_rows(Batch& batch);
   void note_time(SteadyTime now);
   InputTime time_of(std::size_t split) const;
   Timestamp watermark_of(const State& split) const;

@@ -4,13 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "plan/local_phases.h"
+
 namespace levada {
 namespace {
 
 class Planner {
  public:
-  Planner(std::shared_ptr<const LogicalGraph> graph, const EnvironmentOptions& options)
-      : graph_(std::move(graph)), options_(options) {}
+  Planner(PhasedGraph phased, const EnvironmentOptions& options)
+      : graph_(std::move(phased.graph)), order_(std::move(phased.order)), options_(options) {}
 
   std::shared_ptr<const PhysicalPlan> make() {
     plan_.graph = graph_;
@@ -59,11 +61,9 @@ class Planner {
            is_forward(edge, edge.from.node, id);
   }
 
-  // Nodes are in the order of building, so inputs come first.
   void fuse_chains() {
     chain_of_.assign(graph_->nodes().size(), -1);
-    for (std::size_t i = 0; i < graph_->nodes().size(); ++i) {
-      const int id = static_cast<int>(i);
+    for (const int id : order_) {
       const Transformation& node = graph_->node(id);
       if (fuses(id)) {
         const InputEdge& edge = node.inputs.front();
@@ -72,7 +72,7 @@ class Planner {
         const bool sink = node.kind == NodeKind::kSink;  // only wants equal keys to meet
         plan_.chains[static_cast<std::size_t>(chain)].hashers.push_back(
             sink ? nullptr : edge.exchange.hasher);
-        chain_of_[i] = chain;
+        chain_of_[static_cast<std::size_t>(id)] = chain;
         continue;
       }
       PlanChain chain;
@@ -81,7 +81,7 @@ class Planner {
       chain.hashers = {nullptr};
       chain.parallelism = parallelism(id);
       chain.may_block = may_block(id);
-      chain_of_[i] = chain.id;
+      chain_of_[static_cast<std::size_t>(id)] = chain.id;
       plan_.chains.push_back(std::move(chain));
     }
   }
@@ -111,6 +111,7 @@ class Planner {
   }
 
   std::shared_ptr<const LogicalGraph> graph_;
+  std::vector<int> order_;  // of the nodes, inputs first
   const EnvironmentOptions& options_;
   PhysicalPlan plan_;
   std::vector<int> readers_;
@@ -121,7 +122,7 @@ class Planner {
 
 std::shared_ptr<const PhysicalPlan> make_plan(std::shared_ptr<const LogicalGraph> graph,
                                               const EnvironmentOptions& options) {
-  return Planner(std::move(graph), options).make();
+  return Planner(split_phases(std::move(graph), options), options).make();
 }
 
 int PhysicalPlan::subtask_count() const {

@@ -189,6 +189,8 @@ class Campaign {
             std::to_string(rules.lateness_ms / 1000),
             "--totals-table",
             names.totals,
+            "--name",
+            names.totals,
             "--late-table",
             names.late,
             "--log-table",

@@ -13,7 +13,8 @@
 namespace faults {
 
 // The phases of a job's life in which it can be killed.
-inline constexpr const char* kPhases[] = {"restore", "run", "align", "write", "manifest", "flush"};
+inline constexpr const char* kPhases[] = {"restore",  "run", "align",  "write",
+                                         "manifest", "log", "publish"};
 
 struct FailPoint {
   std::string name;
@@ -64,8 +65,8 @@ std::vector<Kill> plan_kills(std::int32_t kill_count, FailPointDeck& deck, Dice&
 // an incarnation has.
 std::int32_t draw_nth(const FailPoint& point, Dice& dice);
 
-// Reads the lines `name phase` that the job prints with --list-failpoints. Throws
-// std::runtime_error when there are none or one has an unknown phase.
+// Reads the lines `name phase` that the job prints with --list-failpoints, without the points of sinks that
+// it does not use. Throws std::runtime_error when there are none or one has an unknown phase.
 std::vector<FailPoint> list_fail_points(const std::string& job_path);
 
 }  // namespace faults

@@ -30,6 +30,7 @@ struct Input {
   std::string topic{};
   std::string connection = postgres();
   std::string table{};
+  std::string marker_schema{};
   std::string directory{};
   BadRecords bad_records = fail();
   bool lambda_throws = false;
@@ -48,8 +49,10 @@ void copy(const Input& input) {
         return true;
       })
       .uid("picky")
-      .sink_to(postgres::upsert<Item>(
-          {.connection = input.connection, .table = input.table, .key = {&Item::id}}))
+      .sink_to(postgres::upsert<Item>({.connection = input.connection,
+                                       .table = input.table,
+                                       .key = {&Item::id},
+                                       .marker_schema = input.marker_schema}))
       .uid("to table");
   env.execute("copy");
 }
@@ -59,6 +62,7 @@ class BadInput : public ::testing::Test {
   void SetUp() override {
     input.topic = place.topic();
     input.table = place.table();
+    input.marker_schema = place.marker_schema();
     input.directory = dir.path();
   }
 

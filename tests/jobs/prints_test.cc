@@ -1,19 +1,17 @@
 // The library never prints: this program owns file descriptors 1 and 2, and nothing comes.
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/mutex.h"
 #include "levada/connectors/kafka.h"
 #include "levada/connectors/postgres.h"
 #include "levada/levada.h"
+#include "support/owned_descriptors.h"
 #include "support/temp_dir.h"
 
 namespace levada {
 namespace {
 
+using levada::testing::OwnedDescriptors;
 using levada::testing::TempDir;
 using ::testing::HasSubstr;
 
@@ -21,33 +19,6 @@ struct Item {
   std::int64_t id = 0;
 };
 LEVADA_RECORD(Item, id)
-
-// While it lives, both descriptors lead to a file.
-class OwnedDescriptors {
- public:
-  explicit OwnedDescriptors(const std::string& path) : path_(path) {
-    const int file = open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600);
-    for (const int descriptor : {1, 2}) {
-      saved_[descriptor - 1] = dup(descriptor);
-      dup2(file, descriptor);
-    }
-    close(file);
-  }
-  ~OwnedDescriptors() { give_back(); }
-  void give_back() {
-    for (const int descriptor : {1, 2}) {
-      if (saved_[descriptor - 1] < 0) continue;
-      dup2(saved_[descriptor - 1], descriptor);
-      close(saved_[descriptor - 1]);
-      saved_[descriptor - 1] = -1;
-    }
-  }
-  std::uintmax_t bytes() const { return std::filesystem::file_size(path_); }
-
- private:
-  std::string path_;
-  int saved_[2] = {-1, -1};
-};
 
 class Prints : public ::testing::Test {
  protected:

@@ -31,7 +31,8 @@ class ServerOutage : public ::testing::Test {
         .sink_to(postgres::upsert<Item>({.connection = postgres(),
                                          .table = place.table(),
                                          .key = {&Item::id},
-                                         .batch_interval = 50ms}))
+                                         .batch_interval = 50ms,
+                                         .marker_schema = place.marker_schema()}))
         .uid("to table");
     return env.execute_async("copies");
   }

@@ -33,6 +33,7 @@ Playground::Playground(int partitions) : partitions_(partitions) {
 Playground::~Playground() {
   try {
     sql("DROP TABLE IF EXISTS " + name_);
+    sql("DROP SCHEMA IF EXISTS " + marker_schema() + " CASCADE");
     orders::delete_topic(brokers(), name_);
   } catch (const std::exception&) {
     // The server is gone with the test; nothing else uses the names.
@@ -71,7 +72,7 @@ std::int64_t Playground::number(const std::string& query) const {
 }
 
 void control(const char* script, const std::string& arguments) {
-  const std::string command = required_env(script) + " " + arguments;
+  const std::string command = "'" + required_env(script) + "' " + arguments;
   if (std::system(command.c_str()) != 0) throw std::runtime_error(command + " failed");
 }
 

@@ -35,6 +35,8 @@ class Playground {
 
   const std::string& topic() const { return name_; }
   const std::string& table() const { return name_; }
+  /// For the markers of exactly-once sinks: tests share the server and the names of jobs.
+  std::string marker_schema() const { return name_ + "_markers"; }
   /// Stores JSON items first, …, first + count − 1 in the partitions in turn.
   void produce(std::int64_t first, std::int64_t count);
   void produce_text(const std::string& value);

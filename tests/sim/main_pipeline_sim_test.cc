@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <random>
 #include <set>
 #include <string>
 
 #include "levada/levada.h"
 #include "levada/testing/simulation.h"
+#include "support/seed.h"
 
 namespace levada {
 namespace {
@@ -110,20 +110,14 @@ PipelineRun run(std::uint64_t seed, std::int64_t slide, bool align) {
   return made;
 }
 
-std::uint64_t base_seed() {
-  if (const char* given = std::getenv("LEVADA_SEED")) return std::strtoull(given, nullptr, 10);
-  return std::random_device{}();
-}
-
 class MainPipeline : public ::testing::TestWithParam<std::int64_t> {};
 
 TEST_P(MainPipeline, LosesAndDoublesNothingThroughCrashesRescalesAndDiskFaults) {
   const std::int64_t slide = GetParam();
   const Totals expected = expected_totals(slide);
-  const std::uint64_t base = base_seed();
-  std::printf("seeds from %llu\n", static_cast<unsigned long long>(base));
+  const std::uint64_t first = testing::first_seed(), count = testing::seed_count(200);
   testing::SimulationResult sum;
-  for (std::uint64_t seed = base; seed < base + 200; ++seed) {
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
     const PipelineRun made = run(seed, slide, true);
     ASSERT_TRUE(made.right(expected))
         << "LEVADA_SEED=" << seed << ": " << made.result.error << (made.doubled ? " doubled" : "")
@@ -136,10 +130,10 @@ TEST_P(MainPipeline, LosesAndDoublesNothingThroughCrashesRescalesAndDiskFaults) 
   std::printf("checkpoints %llu, crashes %d, restores %d, disk faults %llu\n",
               static_cast<unsigned long long>(sum.checkpoints), sum.crashes, sum.restores,
               static_cast<unsigned long long>(sum.disk_faults));
-  EXPECT_GE(sum.checkpoints, 3u * 200);
-  EXPECT_EQ(sum.crashes, 3 * 200);
-  EXPECT_GE(sum.restores, 200);
-  EXPECT_GE(sum.disk_faults, 200u);
+  EXPECT_GE(sum.checkpoints, 3 * count);
+  EXPECT_EQ(sum.crashes, static_cast<int>(3 * count));
+  EXPECT_GE(sum.restores, static_cast<int>(count));
+  EXPECT_GE(sum.disk_faults, count);
 }
 
 INSTANTIATE_TEST_SUITE_P(TumblingAndSliding, MainPipeline, ::testing::Values(kSize, 30'000));

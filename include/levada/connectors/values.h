@@ -63,7 +63,13 @@ AppendRows append_generated(F f) {
   return [f = std::move(f)](Batch& batch, std::uint64_t first, std::uint64_t stride,
                             std::size_t count) {
     T* rows = batch.rows<T>() + batch.size();
-    for (std::size_t i = 0; i < count; ++i) rows[i] = std::invoke(f, first + i * stride);
+    for (std::size_t i = 0; i < count; ++i) {
+      if constexpr (std::is_invocable_v<const F&, std::uint64_t, T&>) {
+        std::invoke(f, first + i * stride, rows[i]);
+      } else {
+        rows[i] = std::invoke(f, first + i * stride);
+      }
+    }
     batch.set_size(batch.size() + count);
   };
 }

@@ -32,6 +32,12 @@ using ResultOf = typename AggregateOf<A>::template Result<K, T>;
 template <class A>
 inline constexpr bool kNeedsWindow = requires { AggregateOf<A>::kNeedsWindow; };
 
+template <class A, class T>
+inline constexpr bool kRetracts =
+    requires(const A& aggregate, typename A::template Accumulator<T>& from) {
+      aggregate.template retract<T>(from, from);
+    };
+
 // Braces refuse what would narrow; the same type always fits.
 template <class From, class To>
 concept FitsInto = std::is_same_v<From, To> || requires(From from) { To{from}; };
@@ -83,6 +89,17 @@ class Aggregation {
   void merge(Accumulator& into, const Accumulator& from) const {
     each([&]<std::size_t I>(const auto& aggregate) {
       bare(aggregate).template merge<T>(std::get<I>(into), std::get<I>(from));
+    });
+  }
+  /// True when the order of rows does not matter, so that parts may be merged in any.
+  static constexpr bool kCommutative = (AggregateOf<A>::kCommutative && ...);
+  /// True when a merge can be undone exactly.
+  static constexpr bool kRetractable = (kRetracts<AggregateOf<A>, T> && ...);
+  void retract(Accumulator& from, const Accumulator& what) const
+    requires kRetractable
+  {
+    each([&]<std::size_t I>(const auto& aggregate) {
+      bare(aggregate).template retract<T>(std::get<I>(from), std::get<I>(what));
     });
   }
   void result(Row& row, const K& key, const Accumulator& accumulator, const Window& window) const {
@@ -149,6 +166,8 @@ class Reduction {
  public:
   using Accumulator = std::optional<T>;
   using Row = T;
+  static constexpr bool kCommutative = false;  // f need only be associative
+  static constexpr bool kRetractable = false;
 
   explicit Reduction(F f) : f_(std::move(f)) {}
 

@@ -2,8 +2,10 @@
 // about time are in src/operators.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -11,33 +13,20 @@
 
 #include "levada/detail/aggregation.h"
 #include "levada/detail/key.h"
+#include "levada/detail/local_aggregation.h"
+#include "levada/detail/sliding_merge.h"
 #include "levada/detail/stream.h"
 #include "levada/detail/typed_table.h"
 #include "levada/operator.h"
 
 namespace levada::detail {
 
-/// How many rows ahead a table's slot is fetched.
-inline constexpr std::size_t kPrefetchRows = 12;
-
-/// Folds a row into an entry's accumulator and accounts for what it has come to hold.
-template <class Table, class G, class T>
-void fold_row(Table& table, const G& aggregation, typename G::Accumulator& accumulator,
-              const T& row) {
-  if constexpr (kFlat<typename G::Accumulator>) {
-    aggregation.add(accumulator, row);
-  } else {
-    const std::size_t before = heap_bytes_of(accumulator);
-    aggregation.add(accumulator, row);
-    table.charge_change(before, heap_bytes_of(accumulator));
-  }
-}
-
 /// Rolling: every row in gives the key's result so far. reduce(f) and aggregate(...) without a window.
 template <class K, class T, class G>
 class RollingOperator final : public Operator {
  public:
   using Table = TypedTable<K, typename G::Accumulator>;
+  using KeyView = typename Table::KeyView;
 
   RollingOperator(std::unique_ptr<KeySelector<K, T>> selector, G aggregation)
       : selector_(std::move(selector)), aggregation_(std::move(aggregation)) {}
@@ -54,25 +43,22 @@ class RollingOperator final : public Operator {
 
   std::size_t process(std::size_t, BatchPtr& batch, std::size_t first_row, Output& out) override {
     const KeyColumn<K> keys = selector_->keys(*batch);
-    const std::uint64_t* hashes = batch->hashes();
     const T* rows = batch->rows<T>();
-    typename Table::Space& space = table_->space(0);
+    auto& space = table_->space(0);
     Batch& to = out.batch();
-    const std::size_t size = batch->size();
-    std::size_t row = first_row;
-    std::size_t at = to.size();
-    for (; row < size && at < to.capacity(); ++row, ++at) {
-      if (row + kPrefetchRows < size) {
-        const std::uint64_t ahead = hashes[row + kPrefetchRows];
-        table_->group_of(space, ahead).prefetch(ahead);
-      }
-      auto& entry = table_->at(space, hashes[row], keys[row]);
-      fold_row(*table_, aggregation_, entry.value, rows[row]);
-      aggregation_.result(to.rows<typename G::Row>()[at], entry.key, entry.value, Window{});
-      to.times()[at] = batch->times()[row];
-    }
-    to.set_size(at);
-    return row;
+    const std::size_t count = std::min(batch->size() - first_row, to.room());
+    auto* results = to.rows<typename G::Row>() + to.size();
+    table_->visit(
+        space, batch->hashes(),
+        [&](std::size_t row) -> KeyView { return Table::Key::view(keys[row], key_bytes_); },
+        first_row, first_row + count, [&](std::size_t row, auto& entry) {
+          change_value(*table_, space, entry.value,
+                       [&](auto& value) { aggregation_.add(value, rows[row]); });
+          aggregation_.result(results[row - first_row], keys[row], entry.value, Window{});
+        });
+    std::copy_n(batch->times() + first_row, count, to.times() + to.size());
+    to.set_size(to.size() + count);
+    return first_row + count;
   }
 
  private:
@@ -80,13 +66,15 @@ class RollingOperator final : public Operator {
   G aggregation_;
   OperatorContext* context_ = nullptr;
   std::unique_ptr<Table> table_;
+  Bytes key_bytes_;
 };
 
 /// Where a firing is; lives as long as it is suspended.
 struct FiringCursor {
+  bool begun = false;
   std::size_t group = 0;
   std::size_t slot = 0;
-  bool merged = false;  ///< the scratch table holds the slices of `group`
+  bool prepared = false;  ///< what is kept merged of `group` is that of this window
 };
 
 /// The face of the typed kernel that the slice window operator drives. Slices are named by their ends.
@@ -95,129 +83,167 @@ class WindowKernel {
   virtual ~WindowKernel() = default;
   virtual void open(OperatorContext& context) = 0;
   virtual StateTable& table() = 0;
-  /// Reads the keys of a batch; fold() and fire_key() then speak of its rows.
-  virtual void begin_batch(const Batch& batch) = 0;
-  /// Folds rows [first, last) into a slice.
+  /// Reads the keys of a batch of rows or of partial results; fold() and fire_key() then speak of it.
+  virtual void begin_batch(const Batch& batch, bool partial) = 0;
+  /// Folds rows [first, last) into a slice no window of which has fired.
   virtual void fold(std::int64_t slice, const Batch& batch, std::size_t first, std::size_t last) = 0;
+  /// Folds one row into any slice.
+  virtual void fold_late(std::int64_t slice, const Batch& batch, std::size_t row) = 0;
   /// Emits the results of all keys of a window. True when done; else called again with the cursor.
-  virtual bool fire(const Window& window, std::span<const std::int64_t> slices, FiringCursor& cursor,
-                    Output& out) = 0;
+  virtual bool fire(const Firing& firing, FiringCursor& cursor, Output& out) = 0;
   /// Emits the result of the key of one row.
-  virtual void fire_key(const Batch& batch, std::size_t row, const Window& window,
-                        std::span<const std::int64_t> slices, Output& out) = 0;
+  virtual void fire_key(const Batch& batch, std::size_t row, const Firing& firing, Output& out) = 0;
   virtual void drop(std::int64_t slice) = 0;
   /// The slices that have state, ascending.
   virtual std::vector<std::int64_t> slices() const = 0;
 };
 
+/// `sliding`: windows have several slices, which are kept merged between firings.
 template <class K, class T, class G>
 class TypedWindowKernel final : public WindowKernel {
  public:
   using Accumulator = typename G::Accumulator;
   using Table = TypedTable<K, Accumulator>;
-  using Group = typename Table::Group;
+  using KeyView = typename Table::KeyView;
   using Row = typename G::Row;
+  using SlidingMerge =
+      std::conditional_t<G::kRetractable, RunningMerge<K, G>, TwoStacks<K, G>>;
 
-  TypedWindowKernel(std::unique_ptr<KeySelector<K, T>> selector, G aggregation)
-      : selector_(std::move(selector)), aggregation_(std::move(aggregation)) {}
+  TypedWindowKernel(std::unique_ptr<KeySelector<K, T>> selector, G aggregation, bool sliding)
+      : selector_(std::move(selector)), aggregation_(std::move(aggregation)), sliding_(sliding) {}
 
   void open(OperatorContext& context) override {
     table_ = std::make_unique<Table>("windows", context.node, context.key_groups,
                                      context.max_parallelism, context.memory->state());
-    scratch_ = std::make_unique<Table>("firing", context.node, KeyGroupRange{0, 1}, 1,
-                                       context.memory->state());
+    if (sliding_) merge_ = std::make_unique<SlidingMerge>(aggregation_, *table_, context);
   }
   StateTable& table() override { return *table_; }
 
-  void begin_batch(const Batch& batch) override { keys_.emplace(selector_->keys(batch)); }
+  void begin_batch(const Batch& batch, bool partial) override {
+    partial_ = partial;
+    keys_.emplace(partial ? KeyColumn<K>(&batch.rows<PartialRow>()->key, sizeof(PartialRow))
+                          : selector_->keys(batch));
+  }
 
   void fold(std::int64_t slice, const Batch& batch, std::size_t first, std::size_t last) override {
-    const KeyColumn<K> keys = *keys_;
-    const std::uint64_t* hashes = batch.hashes();
-    const T* rows = batch.rows<T>();
-    typename Table::Space& space = table_->space(slice);
-    for (std::size_t row = first; row < last; ++row) {
-      if (row + kPrefetchRows < last) {
-        const std::uint64_t ahead = hashes[row + kPrefetchRows];
-        table_->group_of(space, ahead).prefetch(ahead);
-      }
-      auto& entry = table_->at(space, hashes[row], keys[row]);
-      fold_row(*table_, aggregation_, entry.value, rows[row]);
-    }
+    change_rows(batch, [&](auto change) {
+      const KeyColumn<K> keys = *keys_;
+      auto& space = table_->space(slice);
+      table_->visit(
+          space, batch.hashes(),
+          [&](std::size_t row) -> KeyView { return Table::Key::view(keys[row], key_bytes_); }, first,
+          last, [&](std::size_t row, auto& entry) {
+            change_value(*table_, space, entry.value,
+                         [&](Accumulator& value) { change(value, row); });
+          });
+    });
   }
 
-  // A window of one slice is read where it is; of several, each key group is merged first.
-  bool fire(const Window& window, std::span<const std::int64_t> slices, FiringCursor& cursor,
-            Output& out) override {
-    for (; cursor.group < table_->group_count(); ++cursor.group, cursor.slot = 0) {
-      Group* group = nullptr;
-      if (slices.size() == 1) {
-        auto* space = table_->find_space(slices.front());
-        if (space == nullptr) return true;
-        group = &space->groups[cursor.group];
-      } else {
-        if (!std::exchange(cursor.merged, true)) merge_group(cursor.group, slices);
-        group = &scratch_->space(0).groups[0];
-      }
-      if (!emit_group(*group, window, cursor, out)) return false;
-      cursor.merged = false;
-    }
-    return true;
-  }
-
-  void fire_key(const Batch& batch, std::size_t row, const Window& window,
-                std::span<const std::int64_t> slices, Output& out) override {
-    const K& key = (*keys_)[row];
+  void fold_late(std::int64_t slice, const Batch& batch, std::size_t row) override {
     const std::uint64_t hash = batch.hashes()[row];
+    const auto key = [&] { return Table::Key::view((*keys_)[row], key_bytes_); };
+    const bool fresh = table_->find(table_->space(slice), hash, key()) == nullptr;
+    fold(slice, batch, row, row + 1);
+    if (!merge_) return;
+    change_rows(batch, [&](auto change) {
+      merge_->add_late(slice, hash, key(), fresh, [&](Accumulator& value) { change(value, row); });
+    });
+  }
+
+  bool fire(const Firing& firing, FiringCursor& cursor, Output& out) override {
+    return merge_ ? fire_merged(firing, cursor, out) : fire_slice(firing, cursor, out);
+  }
+
+  void fire_key(const Batch& batch, std::size_t row, const Firing& firing, Output& out) override {
+    const K& key = (*keys_)[row];
+    KeyView view = Table::Key::view(key, key_bytes_);
     Accumulator total{};
-    for (const std::int64_t slice : slices) {
-      auto* space = table_->find_space(slice);
-      if (space == nullptr) continue;
-      const auto* entry = table_->group_of(*space, hash).find(hash, key);
+    for (const std::int64_t slice : firing.slices) {
+      const auto* entry = table_->find(table_->space(slice), batch.hashes()[row], view);
       if (entry != nullptr) aggregation_.merge(total, entry->value);
     }
-    emit(key, total, window, out);
+    aggregation_.result(out.next<Row>(firing.window.end - Duration{1}), key, total, firing.window);
   }
 
   void drop(std::int64_t slice) override { table_->drop(slice); }
   std::vector<std::int64_t> slices() const override { return table_->names(); }
 
  private:
-  void merge_group(std::size_t index, std::span<const std::int64_t> slices) {
-    scratch_->drop(0);
-    typename Table::Space& into = scratch_->space(0);
-    for (const std::int64_t slice : slices) {
-      auto* space = table_->find_space(slice);
-      if (space == nullptr) continue;
-      Group& group = space->groups[index];
-      for (std::size_t i = 0; i < group.slots(); ++i) {
-        const auto& entry = group.slot(i);
-        if (entry.meta == 0) continue;
-        auto& merged = scratch_->at(into, hash_of(entry.key), entry.key);
-        aggregation_.merge(merged.value, entry.value);
-      }
+  using PartialRow = Partial<K, Accumulator>;
+
+  // Calls f(change), where change(value, row) adds a row of the batch, or merges a partial result, to a value.
+  template <class F>
+  void change_rows(const Batch& batch, F f) {
+    if (partial_) {
+      const PartialRow* rows = batch.rows<PartialRow>();
+      f([&](Accumulator& value, std::size_t row) { aggregation_.merge(value, rows[row].value); });
+    } else {
+      const T* rows = batch.rows<T>();
+      f([&](Accumulator& value, std::size_t row) { aggregation_.add(value, rows[row]); });
     }
   }
 
-  bool emit_group(Group& group, const Window& window, FiringCursor& cursor, Output& out) {
-    for (; cursor.slot < group.slots(); ++cursor.slot) {
-      const auto& entry = group.slot(cursor.slot);
-      if (entry.meta == 0) continue;
-      if (out.full()) return false;
-      emit(entry.key, entry.value, window, out);
+  // A window of one slice is read where it is.
+  bool fire_slice(const Firing& firing, FiringCursor& cursor, Output& out) {
+    auto& space = table_->space(firing.slices.front());
+    for (; cursor.group < space.groups.size(); ++cursor.group, cursor.slot = 0) {
+      if (!emit(*table_, space, space.groups[cursor.group], firing, cursor, out)) return false;
     }
     return true;
   }
 
-  void emit(const K& key, const Accumulator& accumulator, const Window& window, Output& out) {
-    aggregation_.result(out.next<Row>(window.end - Duration{1}), key, accumulator, window);
+  bool fire_merged(const Firing& firing, FiringCursor& cursor, Output& out) {
+    if (!std::exchange(cursor.begun, true)) merge_->begin(firing);
+    for (; cursor.group < table_->group_count(); ++cursor.group, cursor.slot = 0) {
+      if (!std::exchange(cursor.prepared, true)) merge_->prepare(cursor.group);
+      if (!emit(merge_->table(), merge_->space(cursor.group), merge_->result(cursor.group), firing,
+                cursor, out)) {
+        return false;
+      }
+      merge_->done(cursor.group);
+      cursor.prepared = false;
+    }
+    merge_->end();
+    return true;
+  }
+
+  // Emits a group from the cursor's slot on; false when the output is full.
+  template <class Entries, class Space, class Group>
+  bool emit(const Entries& entries, const Space& space, Group& group, const Firing& firing,
+            FiringCursor& cursor, Output& out) {
+    constexpr std::size_t kMost = 256;
+    std::uint32_t found[kMost];
+    const Timestamp time = firing.window.end - Duration{1};
+    while (cursor.slot < group.slots()) {
+      if (out.full()) return false;
+      Batch& to = out.batch();
+      Row* rows = to.rows<Row>();
+      std::size_t at = to.size();
+      const std::size_t count = entries.live_slots(space, group, cursor.slot, found,
+                                                   std::min(kMost, to.room()));
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto& entry = group.slot(found[i]);
+        if constexpr (Entries::kTally) {
+          if (SlidingMerge::gone(entry)) continue;
+        }
+        aggregation_.result(rows[at], entry.key.load(key_), entry.value, firing.window);
+        ++at;
+      }
+      std::fill(to.times() + to.size(), to.times() + at, time);
+      to.set_size(at);
+    }
+    return true;
   }
 
   std::unique_ptr<KeySelector<K, T>> selector_;
   G aggregation_;
+  bool sliding_;
   std::unique_ptr<Table> table_;
-  std::unique_ptr<Table> scratch_;
+  std::unique_ptr<SlidingMerge> merge_;
   std::optional<KeyColumn<K>> keys_;
+  bool partial_ = false;  // the batch at hand has partial results
+  Bytes key_bytes_;  // of the key at hand, where the table keeps keys as bytes
+  K key_{};          // the same as itself
 };
 
 /// What a window operator needs to know beside its kernel.
@@ -225,6 +251,7 @@ struct WindowSpec {
   WindowAssigner assigner;
   Duration allowed_lateness{};
   bool late_output = false;  ///< late rows go to side output 0; else they are counted
+  bool final_phase = false;  ///< input 0 has partial results of a local phase, input 1 rows
 };
 
 std::unique_ptr<Operator> make_slice_window_operator(std::unique_ptr<WindowKernel> kernel,
@@ -242,7 +269,9 @@ OperatorFactory window_factory(std::shared_ptr<const KeySelector<K, T>> selector
                                G aggregation) {
   return [selector = std::move(selector), spec, aggregation = std::move(aggregation)] {
     return make_slice_window_operator(
-        std::make_unique<TypedWindowKernel<K, T, G>>(selector->clone(), aggregation), spec);
+        std::make_unique<TypedWindowKernel<K, T, G>>(selector->clone(), aggregation,
+                                                     spec.assigner.size != spec.assigner.slide),
+        spec);
   };
 }
 

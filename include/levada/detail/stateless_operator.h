@@ -51,6 +51,9 @@ class MapOperator final : public Operator {
   explicit MapOperator(F f) : f_(std::move(f)) {}
 
   std::size_t process(std::size_t, BatchPtr& batch, std::size_t first_row, Output& out) override {
+    if constexpr (std::is_same_v<T, R>) {
+      if (first_row == 0 && out.can_swap(*batch)) return map_in_place(batch, out);
+    }
     Batch& to = out.batch();
     const std::size_t at = to.size();
     const std::size_t count = std::min(batch->size() - first_row, to.room());
@@ -63,6 +66,16 @@ class MapOperator final : public Operator {
   }
 
  private:
+  // Rows of one type stay in their batch, times too.
+  std::size_t map_in_place(BatchPtr& batch, Output& out) {
+    T* rows = batch->rows<T>();
+    const std::size_t size = batch->size();
+    for (std::size_t i = 0; i < size; ++i) rows[i] = std::invoke(f_, std::move(rows[i]));
+    batch->set_has_hashes(false);
+    out.swap(batch);
+    return batch->size();
+  }
+
   const F f_;
 };
 
@@ -82,11 +95,17 @@ class FilterOperator final : public Operator {
   void compact(Batch& batch) {
     T* rows = batch.rows<T>();
     Timestamp* times = batch.times();
+    const std::size_t size = batch.size();
     std::size_t kept = 0;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (!std::invoke(keep_, std::as_const(rows[i]))) continue;
-      if (kept != i) std::swap(rows[kept], rows[i]);
-      times[kept++] = times[i];
+    for (std::size_t i = 0; i < size; ++i) {
+      const bool keeps = std::invoke(keep_, std::as_const(rows[i]));
+      if constexpr (std::is_trivially_copyable_v<T>) {
+        rows[kept] = rows[i];  // no branch: which rows stay may be random
+      } else if (keeps && kept != i) {
+        std::swap(rows[kept], rows[i]);  // both buffers live on
+      }
+      times[kept] = times[i];
+      kept += keeps;
     }
     batch.set_size(kept);
     batch.set_has_hashes(false);

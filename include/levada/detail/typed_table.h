@@ -1,23 +1,30 @@
 // TypedTable<K, V>: keyed state in open-addressing tables, one per namespace and key group.
 //
-// An entry is {meta, key, value} in one place, so a hit touches one cache line. meta is 0 for an empty
-// slot, else a tag from the middle bits of the hash and the captured bit. The slot comes from the low
-// bits, the key group from the high ones: never the same bits. Growing moves one group.
+// An entry is {meta, key, value} in one place, and two entries are a bucket: a look-up looks at both
+// without a branch between them, and at the next bucket only when both are taken by others. meta is
+//   generation:16 tag:15 captured:1
+// An entry lives when its generation is its space's: so a space is emptied by counting on, and its memory
+// is used again as it is. The tag comes from the middle bits of the hash, the bucket from the low ones, the
+// key group from the high ones: never the same bits. Growing moves one group.
 //
 // Snapshots: state_backend.h. `phase_` is the value of the captured bit that means captured; a snapshot
-// flips it. Outside of snapshots every entry is captured, so the test on the way of a row is one
-// comparison that is never true.
+// flips it. Outside of snapshots every live entry is captured, so on the way of a row one comparison of
+// meta says that the entry lives, has the key's tag, and needs no capture.
 //
 // Threads:    of its task.
-// Invariants: 1. Outside of a snapshot all entries' captured bits equal phase_.
+// Invariants: 1. Outside of a snapshot all live entries' captured bits equal phase_.
 //             2. A namespace dropped during a snapshot stays until the scan has passed it.
-//             3. All memory of slots, and what keys and values hold outside themselves, is charged to
-//                the share; a charge that does not fit is a StateError and changes nothing.
+//             3. All memory of slots, of keys in arenas, and what values hold outside themselves, is
+//                charged to the share; a charge that does not fit is a StateError.
+//             4. A key stands in the first bucket from its home on that had room when it came; entries
+//                are never removed one by one, so the first dead entry ends a search.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +32,7 @@
 
 #include "levada/assert.h"
 #include "levada/detail/key_groups.h"
+#include "levada/detail/stored_key.h"
 #include "levada/error.h"
 #include "levada/memory.h"
 #include "levada/serde.h"
@@ -36,100 +44,93 @@ namespace levada::detail {
 [[noreturn]] void throw_state_full(std::string_view state, std::size_t wanted_bytes,
                                    const MemoryShare& share);
 
-/// The entries of one key group in one namespace.
-template <class K, class V>
-class GroupTable {
- public:
-  struct Entry {
-    std::uint32_t meta = 0;
-    K key{};
-    V value{};
-  };
+struct NoTally {};
 
-  static constexpr std::uint32_t kCapturedBit = 1;
-  static constexpr std::size_t kSlotsMin = 8;
-
-  static std::uint32_t meta_of(std::uint64_t hash, std::uint32_t phase) {
-    return 0x80000000u | ((static_cast<std::uint32_t>(hash >> 16) & 0x3fffffffu) << 1) | phase;
-  }
-  static bool same_tag(std::uint32_t a, std::uint32_t b) { return ((a ^ b) & ~kCapturedBit) == 0; }
-
-  std::size_t size() const { return size_; }
-  std::size_t slots() const { return slots_.size(); }
-  Entry* begin() { return slots_.data(); }
-  Entry& slot(std::size_t i) { return slots_[i]; }
-  const Entry& slot(std::size_t i) const { return slots_[i]; }
-  bool wants_to_grow() const { return (size_ + 1) * 8 > slots_.size() * 5; }
-  std::size_t grown_slots() const { return slots_.empty() ? kSlotsMin : slots_.size() * 2; }
-
-  void prefetch(std::uint64_t hash) const {
-    if (!slots_.empty()) __builtin_prefetch(&slots_[hash & (slots_.size() - 1)], 1);
-  }
-
-  /// The entry of the key, null when there is none.
-  Entry* find(std::uint64_t hash, const K& key) {
-    if (slots_.empty()) return nullptr;
-    Entry& entry = probe(hash, key);
-    return entry.meta == 0 ? nullptr : &entry;
-  }
-
-  /// The key's entry, or the empty slot where it belongs. REQUIRES: slots() > 0.
-  Entry& probe(std::uint64_t hash, const K& key) {
-    const std::size_t mask = slots_.size() - 1;
-    const std::uint32_t wanted = meta_of(hash, 0);
-    for (std::size_t i = hash & mask;; i = (i + 1) & mask) {
-      Entry& entry = slots_[i];
-      if (entry.meta == 0 || (same_tag(entry.meta, wanted) && entry.key == key)) return entry;
-    }
-  }
-
-  /// Fills the empty slot that probe() returned.
-  void occupy(Entry& entry, std::uint64_t hash, const K& key, std::uint32_t phase) {
-    entry.meta = meta_of(hash, phase);
-    entry.key = key;
-    ++size_;
-  }
-
-  void grow() {
-    std::vector<Entry> old(grown_slots());
-    old.swap(slots_);
-    const std::size_t mask = slots_.size() - 1;
-    for (Entry& entry : old) {
-      if (entry.meta == 0) continue;
-      std::size_t i = hash_of(entry.key) & mask;
-      while (slots_[i].meta != 0) i = (i + 1) & mask;
-      slots_[i] = std::move(entry);
-    }
-  }
-
-  /// Removes all entries and keeps the slots.
-  void clear() {
-    for (Entry& entry : slots_) {
-      if (entry.meta != 0) entry = Entry{};
-    }
-    size_ = 0;
-  }
-
-  // Old values captured and not yet handed out.
-  Bytes captured;
-  std::uint32_t captured_count = 0;
-
- private:
-  std::vector<Entry> slots_;
-  std::size_t size_ = 0;
+/// An entry of a table. A tallied one counts what its user wants to know: for keys of eight bytes it costs
+/// nothing, since it lies where alignment leaves a gap.
+template <class K, class V, bool kTallied>
+struct TableEntry {
+  using Key = StoredKey<K>;
+  std::uint32_t meta = 0;
+  [[no_unique_address]] std::conditional_t<kTallied, std::uint32_t, NoTally> tally{};
+  Key key{};
+  V value{};
 };
 
-template <class K, class V>
+/// The entries of one key group in one namespace: a power of two of buckets, or nothing yet.
+template <class Entry>
+class EntryGroup {
+ public:
+  static constexpr std::size_t kBucketEntries = 2;
+
+  EntryGroup() = default;
+  EntryGroup(EntryGroup&& other) noexcept { swap(other); }
+  EntryGroup& operator=(EntryGroup&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~EntryGroup() {
+    if (entries_ == nullptr) return;
+    std::destroy_n(entries_, slots());
+    ::operator delete(entries_, kAlignment);
+  }
+
+  explicit EntryGroup(std::size_t slots) : bucket_mask_(static_cast<std::uint32_t>(slots / 2 - 1)) {
+    entries_ = static_cast<Entry*>(::operator new(slots * sizeof(Entry), kAlignment));
+    std::uninitialized_value_construct_n(entries_, slots);
+  }
+
+  void swap(EntryGroup& other) noexcept {
+    std::swap(entries_, other.entries_);
+    std::swap(bucket_mask_, other.bucket_mask_);
+    std::swap(size, other.size);
+    std::swap(arena, other.arena);
+  }
+
+  std::size_t slots() const {
+    return entries_ == nullptr ? 0 : kBucketEntries * (std::size_t{bucket_mask_} + 1);
+  }
+  bool empty() const { return entries_ == nullptr; }
+  Entry& slot(std::size_t i) { return entries_[i]; }
+  const Entry& slot(std::size_t i) const { return entries_[i]; }
+  /// The bucket where the search for a hash begins. REQUIRES: !empty().
+  Entry* home(std::uint64_t hash) { return entries_ + kBucketEntries * (hash & bucket_mask_); }
+  Entry* next_bucket(Entry* bucket) {
+    bucket += kBucketEntries;
+    return bucket == entries_ + slots() ? entries_ : bucket;
+  }
+
+  std::uint32_t size = 0;  ///< live entries
+  [[no_unique_address]] typename Entry::Key::Arena arena;  ///< of the keys that are kept as bytes
+
+ private:
+  // A bucket of two entries of 32 bytes is one cache line.
+  static constexpr std::align_val_t kAlignment{std::max<std::size_t>(64, alignof(Entry))};
+
+  Entry* entries_ = nullptr;
+  std::uint32_t bucket_mask_ = 0;
+};
+
+template <class K, class V, bool kTallied = false>
 class TypedTable final : public StateTable {
  public:
-  using Group = GroupTable<K, V>;
-  using Entry = typename Group::Entry;
+  using Entry = TableEntry<K, V, kTallied>;
+  using Group = EntryGroup<Entry>;
+  using Key = StoredKey<K>;
+  using KeyView = typename Key::View;
+  static constexpr bool kTally = kTallied;
 
   /// All groups of one namespace.
   struct Space {
     std::int64_t name = 0;
     bool dying = false;
+    std::uint32_t generation = 1;  ///< of live entries; below 2^16
+    std::size_t slot_bytes = 0;    ///< of all groups
+    std::size_t arena_bytes = 0;   ///< of the keys of all groups
+    std::size_t heap_bytes = 0;    ///< what live values hold outside themselves
     std::vector<Group> groups;
+
+    bool lives(const Entry& entry) const { return entry.meta >> 16 == generation; }
   };
 
   TypedTable(std::string name, std::string owner, KeyGroupRange range, int max_parallelism,
@@ -139,7 +140,7 @@ class TypedTable final : public StateTable {
         range_(range),
         max_parallelism_(static_cast<std::uint32_t>(max_parallelism)),
         share_(share) {}
-  ~TypedTable() override { share_.release(charged_bytes_); }
+  ~TypedTable() override { share_.release(acquired_bytes_); }
 
   // ---- spaces
 
@@ -173,33 +174,109 @@ class TypedTable final : public StateTable {
     }
     retire(at);
   }
+  /// Empties a space and keeps its memory. REQUIRES: no snapshot is under way.
+  void clear(Space& space) {
+    LEVADA_DEBUG_ASSERT(sink_ == nullptr, "a snapshot may still have to pass a space that is cleared");
+    empty_out(space);
+  }
+  /// Leaves out the entries of a group for which keep(entry) is false, and makes it as small as it can be.
+  /// REQUIRES: no snapshot is under way.
+  template <class Keep>
+  void sift(Space& space, Group& group, Keep keep) {
+    LEVADA_DEBUG_ASSERT(sink_ == nullptr, "a snapshot wants every entry");
+    std::size_t kept = 0;
+    each_live(space, group, [&](Entry& entry) { kept += keep(entry); });
+    std::size_t slots = kSlotsMin;
+    while (kept * 2 > slots) slots *= 2;
+    charge(slots * sizeof(Entry));
+    space.slot_bytes += slots * sizeof(Entry);
+    Group sifted(slots);
+    for (std::size_t i = 0; i < group.slots(); ++i) {
+      Entry& entry = group.slot(i);
+      if (!space.lives(entry)) continue;
+      if (keep(entry)) {
+        store_key(space, sifted, entry, entry.key.view());
+        move_into(space, sifted, entry);
+      } else if constexpr (!kFlat<V>) {
+        charge_change(space, heap_bytes_of(entry.value), 0);
+      }
+    }
+    drop_memory(space, group);
+    group.swap(sifted);
+    ++layout_;
+  }
 
   std::size_t group_count() const { return range_.last - range_.first; }
-  Group& group_of(Space& space, std::uint64_t hash) {
-    return space.groups[key_group_of(hash, max_parallelism_) - range_.first];
+  std::size_t group_index(std::uint64_t hash) const {
+    return key_group_of(hash, max_parallelism_) - range_.first;
   }
+  Group& group_of(Space& space, std::uint64_t hash) { return space.groups[group_index(hash)]; }
 
   // ---- entries
 
   /// The entry of the key, made with a default value when it is not there, ready to be written.
-  Entry& at(Space& space, std::uint64_t hash, const K& key) {
+  Entry& at(Space& space, std::uint64_t hash, KeyView key) {
     Group& group = group_of(space, hash);
-    if (group.slots() > 0) {
-      Entry& entry = group.probe(hash, key);
-      if (entry.meta != 0) {
-        if ((entry.meta & Group::kCapturedBit) != phase_) capture(space, group, entry);
+    if (!group.empty()) {
+      Entry& entry = probe(space, group, hash, key);
+      if (space.lives(entry)) {
+        if ((entry.meta & kCapturedBit) != phase_) capture(space, group, entry);
         return entry;
       }
-      if (!group.wants_to_grow()) return insert(group, entry, hash, key);
+      if (!full(space, group)) return insert(space, group, entry, hash, key);
     }
     grow(space, group);
-    return insert(group, group.probe(hash, key), hash, key);
+    return insert(space, group, probe(space, group, hash, key), hash, key);
+  }
+
+  /// The entry of the key, to be read; null when there is none.
+  const Entry* find(Space& space, std::uint64_t hash, KeyView key) {
+    Group& group = group_of(space, hash);
+    if (group.empty()) return nullptr;
+    const Entry& entry = probe(space, group, hash, key);
+    return space.lives(entry) ? &entry : nullptr;
+  }
+
+  /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
+  /// are found and fetched some rows ahead, and an entry that is where it should be costs no call.
+  template <class KeyAt, class F>
+  void visit(Space& space, const std::uint64_t* hashes, KeyAt key_at, std::size_t first,
+             std::size_t last, F f) {
+    if (space.slot_bytes > kNearBytes) {
+      visit_rows<true>(space, hashes, key_at, first, last, f);
+    } else {
+      visit_rows<false>(space, hashes, key_at, first, last, f);
+    }
+  }
+
+  /// Writes the numbers of live slots of a group, from `slot` on, into `found`, at most `max`; `slot` moves
+  /// to the first one not looked at. Returns how many were written: fewer than `max` does not mean the end.
+  std::size_t live_slots(const Space& space, const Group& group, std::size_t& slot,
+                         std::uint32_t* found, std::size_t max) const {
+    const std::size_t end = std::min(group.slots(), slot + max);
+    std::size_t count = 0;
+    for (; slot < end; ++slot) {
+      found[count] = static_cast<std::uint32_t>(slot);
+      count += space.lives(group.slot(slot));  // no branch: which slots live is random
+    }
+    return count;
+  }
+
+  /// Calls f(entry) for each live entry of a group. `f` must not add any to it.
+  template <class F>
+  void each_live(Space& space, Group& group, F f) {
+    std::uint32_t found[kBlock];
+    for (std::size_t slot = 0; slot < group.slots();) {
+      const std::size_t count = live_slots(space, group, slot, found, kBlock);
+      for (std::size_t i = 0; i < count; ++i) f(group.slot(found[i]));
+    }
   }
 
   /// Charges what a value has come to hold outside itself.
-  void charge_change(std::size_t before, std::size_t after) {
+  void charge_change(Space& space, std::size_t before, std::size_t after) {
     if (after > before) charge(after - before);
     if (after < before) uncharge(before - after);
+    space.heap_bytes += after - before;
   }
 
   // ---- StateTable
@@ -209,7 +286,7 @@ class TypedTable final : public StateTable {
   std::size_t entries() const override {
     std::size_t count = 0;
     for (const auto& [name, space] : spaces_) {
-      for (const Group& group : space->groups) count += group.size();
+      for (const Group& group : space->groups) count += group.size;
     }
     return count;
   }
@@ -219,10 +296,11 @@ class TypedTable final : public StateTable {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
     if (spaces_.empty()) return;
     sink_ = &sink;
-    phase_ ^= Group::kCapturedBit;
+    phase_ ^= kCapturedBit;
     scan_name_ = spaces_.begin()->first;
     scan_last_ = spaces_.rbegin()->first;
     scan_group_ = scan_slot_ = 0;
+    for (auto& [name, space] : spaces_) buffers_[name].resize(group_count());
   }
 
   bool scan(std::size_t max_entries) override {
@@ -243,12 +321,9 @@ class TypedTable final : public StateTable {
     if (sink_ == nullptr) return;
     for (auto& [name, space] : spaces_) {
       for (Group& group : space->groups) {
-        group.captured.clear();
-        group.captured_count = 0;
         for (std::size_t i = 0; i < group.slots(); ++i) mark_captured(group.slot(i));
       }
     }
-    scan_name_ = INT64_MAX;
     end_snapshot();
   }
 
@@ -258,63 +333,236 @@ class TypedTable final : public StateTable {
     K key{};
     for (std::uint32_t i = 0; i < block.entries; ++i) {
       Serde<K>::read(bytes, key);
-      Entry& entry = at(into, hash_of(key), key);
+      Entry& entry = at(into, hash_of(key), Key::view(key, key_bytes_));
       const std::size_t before = heap_bytes_of(entry.value);
       Serde<V>::read(bytes, entry.value);
-      charge_change(before, heap_bytes_of(entry.value));
+      charge_change(into, before, heap_bytes_of(entry.value));
     }
     if (!bytes.empty()) throw StateError("a block of '" + name_ + "' has more bytes than entries");
   }
 
  private:
+  static constexpr std::uint32_t kCapturedBit = 1;
+  static constexpr std::uint32_t kGenerationEnd = 1 << 16;
+  static constexpr std::size_t kSlotsMin = 8;
+  static constexpr std::size_t kSmallBytes = std::size_t{256} << 10;
   static constexpr std::size_t kBlockBytes = 32 * 1024;
   static constexpr std::size_t kSparesMax = 16;
+  static constexpr std::size_t kAdvanceBytes = 16 * 1024;
+  // A space beyond this does not lie in a core's own cache: what its look-ups need is asked for in two steps.
+  static constexpr std::size_t kNearBytes = std::size_t{512} << 10;
+  // Rows between asking for a bucket and looking at it; in a far space, and between its second look and that.
+  static constexpr std::size_t kAhead = 16;
+  static constexpr std::size_t kFarAhead = 32;
+  static constexpr std::size_t kLookAhead = 8;
+  static constexpr std::size_t kRing = 64;
+  // Slots looked at together.
+  static constexpr std::size_t kBlock = 32;
 
-  Entry& insert(Group& group, Entry& entry, std::uint64_t hash, const K& key) {
-    if constexpr (!kFlat<K>) charge(heap_bytes_of(key));
-    group.occupy(entry, hash, key, phase_);
+  // What a snapshot captured of one group and has not handed out yet.
+  struct CaptureBuffer {
+    Bytes bytes;
+    std::uint32_t count = 0;
+  };
+
+  static std::uint32_t tag_of(std::uint64_t hash) {
+    return static_cast<std::uint32_t>(hash >> 31) & 0xfffe;
+  }
+
+  template <bool kFar, class KeyAt, class F>
+  void visit_rows(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
+                  std::size_t last, F& f) {
+    constexpr std::size_t kDistance = kFar ? kFarAhead : kAhead;
+    Entry* homes[kRing];
+    const std::uint32_t live = space.generation << 16 | phase_;
+    std::uint64_t layout = layout_;
+    // By value: what f writes may lie anywhere, and would have members read again for each row.
+    const auto fetch = [&homes, hashes, groups = space.groups.data(), nowhere = &nowhere_[0],
+                        first_group = range_.first,
+                        max_parallelism = max_parallelism_](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        Group& group = groups[key_group_of(hashes[i], max_parallelism) - first_group];
+        Entry* home = group.empty() ? nowhere : group.home(hashes[i]);
+        prefetch_bucket(home);
+        homes[i % kRing] = home;
+      }
+    };
+    fetch(first, std::min(first + kDistance, last));
+    for (std::size_t i = first; i < last; ++i) {
+      if (i + kDistance < last) fetch(i + kDistance, i + kDistance + 1);
+      if constexpr (kFar) {
+        const std::size_t next = i + kLookAhead;
+        if (next < last) look_again(space, hashes[next], live, homes[next % kRing]);
+      }
+      const std::uint32_t meta = live | tag_of(hashes[i]);
+      Entry* entry = homes[i % kRing];
+      entry += entry->meta != meta;
+      KeyView key = key_at(i);
+      if (entry->meta == meta && entry->key == key) [[likely]] {
+        f(i, *entry);
+        continue;
+      }
+      f(i, at(space, hashes[i], key));
+      if (layout == layout_) continue;
+      layout = layout_;  // buckets have moved
+      fetch(i + 1, std::min(i + 1 + kDistance, last));
+    }
+  }
+
+  static void prefetch_bucket(const Entry* bucket) {
+    constexpr std::size_t kBytes = Group::kBucketEntries * sizeof(Entry);
+    const char* bytes = reinterpret_cast<const char*>(bucket);
+    for (std::size_t at = 0; at < kBytes; at += 64) __builtin_prefetch(bytes + at, 1);
+    if constexpr (kBytes % 64 != 0) __builtin_prefetch(bytes + kBytes - 1, 1);
+  }
+
+  // The bucket has come: asks for what its key holds outside, or for the next bucket when both entries are
+  // those of others.
+  void look_again(Space& space, std::uint64_t hash, std::uint32_t live, Entry*& bucket) {
+    const std::uint32_t meta = live | tag_of(hash);
+    Entry* entry = bucket + (bucket->meta != meta);
+    if (entry->meta == meta) [[likely]] {
+      entry->key.prefetch();
+    } else if (space.lives(*entry)) {
+      bucket = group_of(space, hash).next_bucket(bucket);
+      prefetch_bucket(bucket);
+    }
+  }
+
+  // The key's entry, or the dead one where it belongs. REQUIRES: !group.empty().
+  Entry& probe(const Space& space, Group& group, std::uint64_t hash, KeyView key) {
+    const std::uint32_t wanted = space.generation << 16 | tag_of(hash);
+    for (Entry* bucket = group.home(hash);; bucket = group.next_bucket(bucket)) {
+      for (std::size_t i = 0; i < Group::kBucketEntries; ++i) {
+        Entry& entry = bucket[i];
+        if (!space.lives(entry)) return entry;
+        if ((entry.meta & ~kCapturedBit) == wanted && entry.key == key) return entry;
+      }
+    }
+  }
+
+  // While a space is small its slots are cheap and a second bucket is dear.
+  static bool full(const Space& space, const Group& group) {
+    const std::size_t wanted = std::size_t{group.size} + 1;
+    return space.slot_bytes < kSmallBytes ? wanted * 3 > group.slots()
+                                          : wanted * 8 > group.slots() * 5;
+  }
+
+  // Brings a dead entry to life.
+  Entry& insert(Space& space, Group& group, Entry& entry, std::uint64_t hash, KeyView key) {
+    store_key(space, group, entry, key);
+    entry.value = V{};
+    if constexpr (kTallied) entry.tally = 0;
+    entry.meta = space.generation << 16 | tag_of(hash) | phase_;
+    ++group.size;
     return entry;
   }
 
+  void store_key(Space& space, Group& group, Entry& entry, KeyView key) {
+    if constexpr (Key::kInArena) {
+      if (!group.arena) group.arena = std::make_unique<KeyArena>();
+      KeyArena& arena = *group.arena;
+      if (!arena.reuse_chunk(key.size())) {
+        const std::size_t bytes = arena.next_chunk(key.size());
+        charge(bytes);
+        space.arena_bytes += bytes;
+        arena.add_chunk(bytes);
+      }
+      entry.key.point_to(arena.append(key), key.size());
+    } else {
+      entry.key.key = key;
+    }
+  }
+
+  // The group goes: what it was charged for is given back, but for what its values hold.
+  void drop_memory(Space& space, const Group& group) {
+    const std::size_t slots = group.slots() * sizeof(Entry);
+    uncharge(slots);
+    space.slot_bytes -= slots;
+    if constexpr (Key::kInArena) {
+      const std::size_t keys = group.arena ? group.arena->capacity() : 0;
+      uncharge(keys);
+      space.arena_bytes -= keys;
+    }
+  }
+
   void grow(Space& space, Group& group) {
-    charge((group.grown_slots() - group.slots()) * sizeof(Entry));
-    group.grow();
+    const std::size_t slots = group.empty() ? kSlotsMin : 2 * group.slots();
+    charge((slots - group.slots()) * sizeof(Entry));
+    space.slot_bytes += (slots - group.slots()) * sizeof(Entry);
+    Group grown(slots);
+    for (std::size_t i = 0; i < group.slots(); ++i) {
+      if (space.lives(group.slot(i))) move_into(space, grown, group.slot(i));
+    }
+    grown.arena = std::move(group.arena);
+    group.swap(grown);
+    ++layout_;
     // The slots have moved: what was captured says so itself, so the group is scanned again.
     if (sink_ != nullptr && space.name == scan_name_ && &group == &space.groups[scan_group_]) {
       scan_slot_ = 0;
     }
   }
 
-  void charge(std::size_t bytes) {
-    if (bytes == 0) return;
-    if (!share_.try_acquire(bytes)) throw_state_full(owner_ + "." + name_, bytes, share_);
-    charged_bytes_ += bytes;
-  }
-  void uncharge(std::size_t bytes) {
-    share_.release(bytes);
-    charged_bytes_ -= bytes;
+  static void move_into(const Space& space, Group& group, Entry& entry) {
+    Entry* bucket = group.home(entry.key.hash());
+    for (std::size_t i = 0;; ++i) {
+      if (i == Group::kBucketEntries) {
+        bucket = group.next_bucket(bucket);
+        i = 0;
+      }
+      if (space.lives(bucket[i])) continue;
+      bucket[i] = std::move(entry);
+      ++group.size;
+      return;
+    }
   }
 
-  void mark_captured(Entry& entry) {
-    if (entry.meta != 0) entry.meta = (entry.meta & ~Group::kCapturedBit) | phase_;
+  // Takes from what was acquired in advance, so that the share's counter is not touched for every key.
+  void charge(std::size_t bytes) {
+    if (bytes > acquired_bytes_ - charged_bytes_) acquire(bytes);
+    charged_bytes_ += bytes;
   }
+  void acquire(std::size_t bytes) {
+    const std::size_t missing = bytes - (acquired_bytes_ - charged_bytes_);
+    for (const std::size_t wanted : {missing + kAdvanceBytes, missing}) {
+      if (!share_.try_acquire(wanted)) continue;
+      acquired_bytes_ += wanted;
+      return;
+    }
+    throw_state_full(owner_ + "." + name_, bytes, share_);
+  }
+  void uncharge(std::size_t bytes) {
+    charged_bytes_ -= bytes;
+    const std::size_t advance = acquired_bytes_ - charged_bytes_;
+    if (advance <= 2 * kAdvanceBytes) return;
+    share_.release(advance - kAdvanceBytes);
+    acquired_bytes_ -= advance - kAdvanceBytes;
+  }
+
+  void mark_captured(Entry& entry) { entry.meta = (entry.meta & ~kCapturedBit) | phase_; }
 
   // Appends the entry's value as it is now, before anybody changes it.
   void capture(Space& space, Group& group, Entry& entry) {
     mark_captured(entry);
-    Serde<K>::write(entry.key, group.captured);
-    Serde<V>::write(entry.value, group.captured);
-    ++group.captured_count;
-    if (group.captured.size() >= kBlockBytes) hand_out(space, group);
+    CaptureBuffer& buffer = buffer_of(space, group);
+    entry.key.write(buffer.bytes);
+    Serde<V>::write(entry.value, buffer.bytes);
+    ++buffer.count;
+    if (buffer.bytes.size() >= kBlockBytes) hand_out(space, group);
+  }
+
+  CaptureBuffer& buffer_of(const Space& space, const Group& group) {
+    return buffers_.at(space.name)[static_cast<std::size_t>(&group - space.groups.data())];
   }
 
   void hand_out(Space& space, Group& group) {
-    if (group.captured_count == 0) return;
+    CaptureBuffer& buffer = buffer_of(space, group);
+    if (buffer.count == 0) return;
     StateBlock block;
     block.name_space = space.name;
     block.key_group = range_.first + static_cast<std::uint32_t>(&group - space.groups.data());
-    block.entries = std::exchange(group.captured_count, 0);
-    block.bytes = std::exchange(group.captured, {});
+    block.entries = std::exchange(buffer.count, 0);
+    block.bytes = std::exchange(buffer.bytes, {});
     sink_->block(std::move(block));
   }
 
@@ -326,11 +574,11 @@ class TypedTable final : public StateTable {
       for (; scan_slot_ < group.slots(); ++scan_slot_) {
         if (looked++ == max_slots) return looked;
         Entry& entry = group.slot(scan_slot_);
-        if (entry.meta != 0 && (entry.meta & Group::kCapturedBit) != phase_) {
+        if (space.lives(entry) && (entry.meta & kCapturedBit) != phase_) {
           capture(space, group, entry);
         }
       }
-      hand_out(space, group);
+      if (buffers_.contains(space.name)) hand_out(space, group);
     }
     pass(space);
     return looked;
@@ -347,6 +595,7 @@ class TypedTable final : public StateTable {
 
   bool end_snapshot() {
     sink_ = nullptr;
+    buffers_.clear();
     for (auto at = spaces_.begin(); at != spaces_.end();) {
       const auto next = std::next(at);
       if (at->second->dying) retire(at);
@@ -357,29 +606,38 @@ class TypedTable final : public StateTable {
 
   using Spaces = std::map<std::int64_t, std::unique_ptr<Space>>;
 
-  // Empties a space and keeps its memory for the next one.
+  // Takes a space away and keeps its memory for the next one.
   void retire(typename Spaces::iterator at) {
     std::unique_ptr<Space> space = std::move(at->second);
     spaces_.erase(at);
-    std::size_t slot_bytes = 0;
-    for (Group& group : space->groups) {
-      if constexpr (!kFlat<K> || !kFlat<V>) release_heap(group);
-      group.clear();
-      slot_bytes += group.slots() * sizeof(Entry);
-    }
     space->dying = false;
     if (spares_.size() < kSparesMax) {
+      empty_out(*space);
       spares_.push_back(std::move(space));
     } else {
-      uncharge(slot_bytes);
+      uncharge(space->slot_bytes + space->arena_bytes + space->heap_bytes);
     }
   }
 
-  void release_heap(Group& group) {
-    for (std::size_t i = 0; i < group.slots(); ++i) {
-      const Entry& entry = group.slot(i);
-      if (entry.meta != 0) uncharge(heap_bytes_of(entry.key) + heap_bytes_of(entry.value));
+  // Ends the lives of all entries and keeps slots and arenas.
+  void empty_out(Space& space) {
+    if constexpr (!kFlat<V>) {
+      for (Group& group : space.groups) {
+        each_live(space, group, [](Entry& entry) { entry.value = V{}; });
+      }
+      uncharge(std::exchange(space.heap_bytes, 0));
     }
+    for (Group& group : space.groups) {
+      group.size = 0;
+      if constexpr (Key::kInArena) {
+        if (group.arena) group.arena->clear();
+      }
+    }
+    if (++space.generation < kGenerationEnd) return;
+    for (Group& group : space.groups) {
+      for (std::size_t i = 0; i < group.slots(); ++i) group.slot(i).meta = 0;
+    }
+    space.generation = 1;
   }
 
   std::unique_ptr<Space> take_spare() {
@@ -399,11 +657,16 @@ class TypedTable final : public StateTable {
   std::uint32_t max_parallelism_;
   MemoryShare& share_;
   std::size_t charged_bytes_ = 0;
+  std::size_t acquired_bytes_ = 0;  // what the share was asked for: a little more, in advance
   Spaces spaces_;
   std::vector<std::unique_ptr<Space>> spares_;
+  std::uint64_t layout_ = 0;  // counts what moves entries
+  Bytes key_bytes_;  // of the key at hand, where it is kept as bytes
+  Entry nowhere_[Group::kBucketEntries];  // the bucket of a group that has none: nothing lives there
 
   std::uint32_t phase_ = 0;
   BlockSink* sink_ = nullptr;
+  std::map<std::int64_t, std::vector<CaptureBuffer>> buffers_;  // of the spaces in the snapshot
   std::int64_t scan_name_ = 0;
   std::int64_t scan_last_ = 0;
   std::size_t scan_group_ = 0;

@@ -162,6 +162,8 @@ class Bench {
                        end_offset(),
                        "--window-s",
                        std::to_string(rules_.window_ms / 1000),
+                       "--name",
+                       tables.names().totals,
                        "--totals-table",
                        tables.names().totals,
                        "--late-table",

@@ -32,6 +32,12 @@ Manifest sample() {
   file.hash = {0x0123456789abcdef, 0xfedcba9876543210};
   file.file = state_file_name(file.hash, file.length);
   manifest.subtasks = {{"orders → per-user", 0, inlined}, {"orders → per-user", 1, file}};
+  const EpochSegment segment{.subtask = 1, .epoch = 41, .bytes = 99, .records = 3, .hash = {5, 6}};
+  manifest.sinks = {{.uid = "to totals",
+                     .name = "PostgreSQL totals",
+                     .generation = 12,
+                     .published = {40, 0},
+                     .epochs = {{.id = 41, .segments = {segment}}, {.id = 43, .segments = {}}}}};
   return manifest;
 }
 
@@ -134,6 +140,11 @@ TEST(Manifest, HasTheBytesItAlwaysHad) {
   state.inline_bytes = "s";
   state.length = 1;
   manifest.subtasks = {{"c", 5, state}};
+  manifest.sinks = {{.uid = "u",
+                     .name = "n",
+                     .generation = 6,
+                     .published = {7, 0},
+                     .epochs = {{.id = 8, .segments = {{9, 10, 11, 12, {13, 14}}}}}}};
   Bytes body("\x01j", 2);
   for (const std::uint64_t number : {1, 0, 2}) put_number(body, number);
   put_number(body, std::uint32_t{3});
@@ -144,6 +155,15 @@ TEST(Manifest, HasTheBytesItAlwaysHad) {
       18);
   put_number(body, std::uint64_t{1});
   body += Bytes(16, '\0') + "s";
+  body += Bytes("\x01\x01u\x01n", 5);
+  put_number(body, std::uint64_t{6});
+  body += '\x02';
+  for (const std::uint64_t number : {7, 0}) put_number(body, number);
+  body += '\x01';
+  put_number(body, std::uint64_t{8});
+  body += '\x01';
+  put_number(body, std::uint32_t{9});
+  for (const std::uint64_t number : {10, 11, 12, 13, 14}) put_number(body, number);
   Bytes expected("LVMANIF\x01", 8);
   put_number(expected, static_cast<std::uint64_t>(body.size()));
   expected += body;

@@ -118,6 +118,25 @@ TEST_F(EdgeTest, BroadcastCopiesEveryRowOnceToEachTarget) {
   EXPECT_EQ(slow, expected);
 }
 
+// Else a producer that waits for room would find something to send each time it looks, and never rest.
+TEST_F(EdgeTest, WhatIsNotTakenIsNotPending) {
+  for (const ExchangeKind kind : {ExchangeKind::kHash, ExchangeKind::kForward,
+                                  ExchangeKind::kRebalance, ExchangeKind::kBroadcast}) {
+    channels.clear();
+    make(kind, 1, 8);
+    BatchPtr batch;
+    std::size_t row = 0;
+    do {  // until the channel has no more batches to give
+      batch = batch_of(0, 8);
+      row = 0;
+    } while (out->write(batch, row));
+    EXPECT_TRUE(out->has_pending());
+    EXPECT_TRUE(out->flush());
+    EXPECT_FALSE(out->write(batch, row));
+    EXPECT_FALSE(out->has_pending()) << to_string(kind);
+  }
+}
+
 TEST_F(EdgeTest, EventTimeNeverOvertakesARow) {
   make(ExchangeKind::kForward, 1, 8);
   BatchPtr batch = batch_of(1, 2);

@@ -35,8 +35,39 @@ TEST(Plan, WithMoreSubtasksAKeyIsAnExchange) {
   build(env);
   EXPECT_EQ(env.explain(),
             "key groups 128, subtasks 4\n"
-            "chain 0 x2: generate -> filter\n"
+            "chain 0 x2: generate -> filter -> window aggregate (slices), local\n"
             "chain 1 x2: window aggregate (slices) 'totals' -> for_each\n"
+            "edge chain 0 -> chain 1: hash of partial result\n"
+            "edge chain 0[rows] -> chain 1: hash of Row\n");
+}
+
+// A partial result could then come late.
+TEST(Plan, RowsOfASourceThatMayBeIdleAreNotAggregatedLocally) {
+  StreamEnvironment env({.parallelism = 2});
+  env.generate<Row>([](std::uint64_t) { return Row{}; }, {.rows = 1},
+                    event_time(&Row::at, {.idle_after = 1s}))
+      .key_by(&Row::user)
+      .window(tumbling(1s))
+      .aggregate(key(), count())
+      .discard();
+  EXPECT_EQ(env.explain(),
+            "key groups 128, subtasks 4\n"
+            "chain 0 x2: generate\n"
+            "chain 1 x2: window aggregate (slices) -> for_each\n"
+            "edge chain 0 -> chain 1: hash of Row\n");
+}
+
+TEST(Plan, AnAggregateThatNeedsTheOrderOfRowsHasOnePhase) {
+  StreamEnvironment env({.parallelism = 2});
+  env.generate<Row>([](std::uint64_t) { return Row{}; }, {.rows = 1}, event_time(&Row::at))
+      .key_by(&Row::user)
+      .window(tumbling(1s))
+      .reduce([](Row, const Row& row) { return row; })
+      .discard();
+  EXPECT_EQ(env.explain(),
+            "key groups 128, subtasks 4\n"
+            "chain 0 x2: generate\n"
+            "chain 1 x2: window reduce (slices) -> for_each\n"
             "edge chain 0 -> chain 1: hash of Row\n");
 }
 

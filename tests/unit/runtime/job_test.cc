@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <filesystem>
+#include <map>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -151,6 +153,84 @@ TEST(Job, RestartsFromTheCheckpointAndLosesAndDoublesNothing) {
   EXPECT_EQ(sorted(rows.rows()), numbers(2'000));
 }
 
+struct Tick {
+  std::int64_t key = 0, value = 0;
+  Timestamp at;
+};
+LEVADA_RECORD(Tick, key, value, at)
+struct TickTotal {
+  std::int64_t key = 0;
+  Timestamp start;
+  std::int64_t count = 0, sum = 0;
+  auto operator<=>(const TickTotal&) const = default;
+};
+LEVADA_RECORD(TickTotal, key, start, count, sum)
+
+// Many threads, exchanges, keyed state, checkpoints under way all the time, and restarts in between: what
+// a race detector should see.
+TEST(Job, WindowsOnThreeSubtasksSurviveThreeRestartsBetweenQuickCheckpoints) {
+  constexpr std::int64_t kRows = 12'000, kKeys = 50, kWindow = 10'000;
+  const auto make = [](std::uint64_t i) {
+    const auto n = static_cast<std::int64_t>(i);
+    return Tick{n * 7 % kKeys, n % 100, Timestamp{Duration{n * 10 + n * 31 % 50}}};
+  };
+  TempDir dir;
+  EnvironmentOptions options = with_checkpoints(dir, 3);
+  options.restart = fixed_delay({.attempts = 3, .delay = 1ms});
+  std::atomic<int> failures{0};
+  std::atomic<std::uint64_t> checkpoints{0};
+  StreamEnvironment env(options);
+  auto ticks = env.generate<Tick>(make, {.rows = kRows, .rate = 12'000, .splits = 4},
+                                  event_time(&Tick::at, {.bounded_out_of_orderness = 100us}))
+                   .uid("ticks")
+                   .rebalance()
+                   .map([&](const Tick& tick) {
+                     // Each time after some more checkpoints, on any of the subtasks.
+                     int n = failures;
+                     const auto due = static_cast<std::uint64_t>(5 * (n + 1));
+                     if (n < 3 && checkpoints > due && failures.compare_exchange_strong(n, n + 1)) {
+                       throw std::runtime_error("again");
+                     }
+                     return tick;
+                   });
+  auto totals = ticks.key_by(&Tick::key)
+                    .window(tumbling(Duration{kWindow}))
+                    .aggregate(key().as(&TickTotal::key), window_start().as(&TickTotal::start),
+                               count().as(&TickTotal::count), sum(&Tick::value).as(&TickTotal::sum))
+                    .uid("totals")
+                    .collect("rows");
+  auto counts = ticks.key_by(&Tick::key).aggregate(count()).uid("counts").collect("counted");
+  Job job = env.execute_async("races");
+  std::uint64_t before = 0;
+  int restarts = 0;
+  while (!job.wait_for(2ms)) {
+    const JobStatus status = job.status();
+    if (status.restarts != restarts) {
+      restarts = status.restarts;
+      before = checkpoints;
+    }
+    checkpoints = std::max<std::uint64_t>(checkpoints, before + status.checkpoints_completed);
+    static_cast<void>(job.explain());
+  }
+  EXPECT_EQ(job.status().restarts, 3);
+
+  std::map<std::pair<std::int64_t, std::int64_t>, TickTotal> expected;
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    const Tick tick = make(static_cast<std::uint64_t>(i));
+    const std::int64_t at = tick.at.time_since_epoch().count(), start = at - at % kWindow;
+    TickTotal& total = expected[{tick.key, start}];
+    total = {tick.key, Timestamp{Duration{start}}, total.count + 1, total.sum + tick.value};
+  }
+  std::vector<TickTotal> wanted;
+  for (const auto& [at, total] : expected) wanted.push_back(total);
+  EXPECT_EQ(sorted(totals.rows()), sorted(wanted));
+  std::set<std::pair<std::int64_t, std::int64_t>> seen;
+  for (const auto& [key, window, count] : counts.rows()) {
+    EXPECT_TRUE(seen.emplace(key, count).second) << "count " << count << " of key " << key << " twice";
+  }
+  EXPECT_EQ(seen.size(), static_cast<std::size_t>(kRows));
+}
+
 TEST(Job, GivesUpAfterTheAllowedRestarts) {
   TempDir dir;
   EnvironmentOptions options = with_checkpoints(dir);
@@ -285,6 +365,61 @@ TEST(Job, AnUnwritableCheckpointDirectoryFailsAtTheStart) {
   const JobError error = job_error_of([&] { env.execute("nowhere"); });
   EXPECT_EQ(error.code(), JobErrorCode::kState);
   EXPECT_THAT(error.what(), HasSubstr("/proc/levada"));
+}
+
+// Checkpoints cannot be written while the job's directory has another name.
+class FailingCheckpoints : public ::testing::Test {
+ protected:
+  Job start(Duration tolerable_failure) {
+    EnvironmentOptions options = with_checkpoints(dir);
+    options.checkpoint.tolerable_failure = tolerable_failure;
+    StreamEnvironment env(options);
+    env.generate<std::int64_t>(same, {.rate = 1'000}).uid("in").discard().uid("out");
+    return env.execute_async("fails");
+  }
+  void move_away() { std::filesystem::rename(dir.path() + "/fails", dir.path() + "/away"); }
+  void move_back() { std::filesystem::rename(dir.path() + "/away", dir.path() + "/fails"); }
+  static void wait_for_checkpoints(const Job& job, std::uint64_t count) {
+    while (job.status().checkpoints_completed < count) std::this_thread::sleep_for(1ms);
+  }
+
+  TempDir dir;
+};
+
+TEST_F(FailingCheckpoints, AreToleratedForAWhileAndTheJobGoesOn) {
+  Job job = start(1min);
+  wait_for_checkpoints(job, 1);
+  move_away();
+  while (job.status().checkpoints_failed < 3) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(job.status().state, JobState::kRunning);
+  EXPECT_THAT(job.status().last_error, HasSubstr(dir.path()));
+  move_back();
+  wait_for_checkpoints(job, job.status().checkpoints_completed + 2);
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+}
+
+TEST_F(FailingCheckpoints, EndTheJobWithTheLastErrorWhenTheyDoNotStopFailing) {
+  Job job = start(50ms);
+  wait_for_checkpoints(job, 1);
+  move_away();
+  const JobError error = job_error_of([&] { job.wait(); });
+  EXPECT_EQ(error.code(), JobErrorCode::kCheckpoint);
+  EXPECT_THAT(error.what(), HasSubstr(dir.path()));
+}
+
+TEST(Job, StateThatOutgrowsTheBudgetFailsTheJobAndNamesStateAndBudget) {
+  StreamEnvironment env({.restart = no_restart(), .memory = 4_MiB, .batch_rows = 16});
+  env.generate<std::int64_t>(same)
+      .key_by([](std::int64_t x) { return x; })
+      .reduce([](std::int64_t, std::int64_t b) { return b; })
+      .uid("latest")
+      .discard();
+  const JobError error = job_error_of([&] { env.execute("outgrows"); });
+  EXPECT_EQ(error.code(), JobErrorCode::kState);
+  EXPECT_EQ(error.node(), "latest");
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("latest"), HasSubstr("bytes are used")));
 }
 
 TEST(Job, ThreadHooksRunOnEveryThreadOfTheJob) {

@@ -1,16 +1,17 @@
 // What a described struct costs over simdjson used by hand, on the order of the main job (57 bytes).
 // Compare the two rows of one run; absolute figures are for orientation.
+#include <benchmark/benchmark.h>
+#include <simdjson.h>
+
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include <benchmark/benchmark.h>
-#include <simdjson.h>
-
 #include "levada/formats.h"
 #include "levada/serde.h"
 
+namespace bench {
 namespace {
 
 struct Order {
@@ -46,7 +47,7 @@ bool parse_bare(simdjson::ondemand::parser& parser, std::vector<char>& buffer,
   return true;
 }
 
-void bare_simdjson(benchmark::State& state) {
+void json_bare_simdjson(benchmark::State& state) {
   const std::vector<std::string> orders = make_orders();
   std::vector<char> buffer(4096);
   simdjson::ondemand::parser parser;
@@ -59,9 +60,9 @@ void bare_simdjson(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(bare_simdjson);
+BENCHMARK(json_bare_simdjson);
 
-void described_struct(benchmark::State& state) {
+void json_described_struct(benchmark::State& state) {
   const std::vector<std::string> orders = make_orders();
   auto parser = levada::json().make_parser(levada::type_info<Order>());
   Order order;
@@ -73,9 +74,9 @@ void described_struct(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(described_struct);
+BENCHMARK(json_described_struct);
 
-void described_struct_written(benchmark::State& state) {
+void json_described_struct_written(benchmark::State& state) {
   auto writer = levada::json().make_writer(levada::type_info<Order>());
   const Order order{1234, 56, 789, levada::Timestamp{std::chrono::milliseconds{1'700'000'000'000}}};
   levada::Bytes out;
@@ -86,8 +87,7 @@ void described_struct_written(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(described_struct_written);
+BENCHMARK(json_described_struct_written);
 
 }  // namespace
-
-BENCHMARK_MAIN();
+}  // namespace bench

@@ -1,0 +1,60 @@
+// The job whose delay is measured: rows at a given rate, event time = the time at which a row was due,
+// tumbling windows of 100 ms by key, parallelism 2, a checkpoint each second.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "levada/levada.h"
+
+namespace bench {
+
+using levada::Duration;
+using levada::Timestamp;
+using namespace std::chrono_literals;
+
+constexpr Duration kWindow = 100ms;
+constexpr int kParallelism = 2;
+
+/// How many delays there were of each length, to the microsecond.
+class Delays {
+ public:
+  void add(Duration delay, std::uint64_t times = 1);
+  void merge(const Delays& other);
+  std::uint64_t count() const { return count_; }
+  /// The least delay that a share of `part` of all does not exceed. REQUIRES: count() > 0.
+  Duration percentile(double part) const;
+  Duration max() const { return max_; }
+
+ private:
+  std::vector<std::uint64_t> counts_;  // of 0 µs, 1 µs, …
+  std::uint64_t count_ = 0;
+  Duration max_{};
+};
+
+struct LatencyOptions {
+  double rate = 0;         ///< rows a second, all splits together
+  bool paced = true;       ///< false: as fast as they are taken; event time follows the rate all the same
+  std::uint64_t rows = 0;
+  std::uint64_t keys = 10'000;
+  Duration warm_up{};      ///< results of windows that end in it are not looked at
+  Duration measured{};     ///< nor are those after this much more
+  std::string checkpoint_directory;
+};
+
+struct LatencyResult {
+  Delays results;  ///< emission − window end, of every result
+  Delays firings;  ///< the same of the last result of each firing
+  std::uint64_t counted_rows = 0;  ///< in all results, measured or not
+  std::uint64_t checkpoints = 0;
+  std::chrono::duration<double> wall{};
+};
+
+/// Runs it to its end. `on_start`, when given, is called with the time that event time 0 stands for.
+LatencyResult run_latency_job(const LatencyOptions& options,
+                              const std::function<void(levada::SteadyTime)>& on_start = {});
+
+}  // namespace bench

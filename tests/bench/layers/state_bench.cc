@@ -1,0 +1,87 @@
+// Snapshots of a table: the scan that a task does between batches, and what a batch costs meanwhile.
+#include <benchmark/benchmark.h>
+
+#include "layers/table.h"
+
+namespace bench {
+namespace {
+
+class CountingSink final : public levada::BlockSink {
+ public:
+  void block(levada::StateBlock&& block) override {
+    entries += block.entries;
+    bytes += block.bytes.size();
+  }
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;
+};
+
+constexpr std::size_t kScanEntries = 4096;
+
+// An entry is one item: found, encoded, handed out.
+template <class K>
+void state_snapshot(benchmark::State& state) {
+  KeyTable<K> table(static_cast<std::uint64_t>(state.range(0)));
+  table.fill();
+  CountingSink sink;
+  for (auto _ : state) {
+    table.table().begin_snapshot(sink);
+    while (!table.table().scan(kScanEntries)) {
+    }
+  }
+  if (sink.entries != static_cast<std::uint64_t>(state.iterations() * state.range(0))) {
+    state.SkipWithError("entries are missing");
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(sink.entries));
+  state.SetBytesProcessed(static_cast<std::int64_t>(sink.bytes));
+}
+BENCHMARK(state_snapshot<std::uint64_t>)->Arg(1'000)->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(state_snapshot<std::string>)->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
+
+// A batch after a barrier: most of its rows save their entry's old value first. A row is one item.
+template <class K>
+void state_capture(benchmark::State& state) {
+  KeyTable<K> table(static_cast<std::uint64_t>(state.range(0)));
+  table.fill();
+  CountingSink sink;
+  std::size_t first = 0;
+  for (auto _ : state) {
+    table.table().begin_snapshot(sink);
+    table.add_rows(first, kBatchRows);
+    first = (first + kBatchRows) % table.draws();
+    state.PauseTiming();
+    while (!table.table().scan(kScanEntries)) {
+    }
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatchRows));
+}
+BENCHMARK(state_capture<std::uint64_t>)->Arg(1'000'000)->Iterations(100);
+
+// What a restore does with the blocks of a snapshot. An entry is one item.
+template <class K>
+void state_restore(benchmark::State& state) {
+  KeyTable<K> table(static_cast<std::uint64_t>(state.range(0)));
+  table.fill();
+  struct Keep final : levada::BlockSink {
+    void block(levada::StateBlock&& block) override { blocks.push_back(std::move(block)); }
+    std::vector<levada::StateBlock> blocks;
+  } kept;
+  table.table().begin_snapshot(kept);
+  while (!table.table().scan(kScanEntries)) {
+  }
+  for (auto _ : state) {
+    levada::MemoryShare share("state", std::size_t{4} << 30);
+    typename KeyTable<K>::Table into("sums", "bench", {0, kKeyGroups}, kKeyGroups, share);
+    for (const levada::StateBlock& block : kept.blocks) {
+      into.restore({block.name_space, block.key_group, block.entries, levada::View(block.bytes)});
+    }
+    benchmark::DoNotOptimize(into.entries());
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(state_restore<std::uint64_t>)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(state_restore<std::string>)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace bench

@@ -1,0 +1,101 @@
+// A slow sink holds a job back: memory stays flat, no row is lost, and the job is at full speed at once when
+// the sink is.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "levada/levada.h"
+
+namespace levada {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kRows = 1'000'000;
+
+struct Letter {
+  std::uint64_t number = 0;
+  std::string text;
+};
+LEVADA_RECORD(Letter, number, text)
+
+std::size_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::size_t pages = 0, resident = 0;
+  file >> pages >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Rows with half a kilobyte outside of them go through two exchanges into a sink that can be slowed down.
+class BackPressure : public ::testing::Test {
+ protected:
+  Job start() {
+    StreamEnvironment env({.parallelism = 2, .memory = 64_MiB});
+    env.generate<Letter>(
+           [this](std::uint64_t i, Letter& letter) {
+             ++made_;
+             letter.number = i;
+             letter.text.assign(512, static_cast<char>('a' + i % 26));
+           },
+           {.rows = kRows, .splits = 2})
+        .rebalance()
+        .map([](Letter letter) {
+          letter.text.back() = '.';
+          return letter;
+        })
+        .key_by([](const Letter& letter) { return letter.number % 100; })
+        .reduce([](const Letter&, Letter newest) { return newest; })
+        .for_each([this](const Letter& letter) {
+          sum_ += letter.number;
+          ++taken_;
+          if (slow_) std::this_thread::sleep_for(100us);
+        });
+    return env.execute_async("back-pressure");
+  }
+
+  std::uint64_t taken_in(std::chrono::milliseconds time) {
+    const std::uint64_t before = taken_;
+    std::this_thread::sleep_for(time);
+    return taken_ - before;
+  }
+
+  std::atomic<bool> slow_{true};
+  std::atomic<std::uint64_t> made_{0};
+  std::atomic<std::uint64_t> taken_{0};
+  std::atomic<std::uint64_t> sum_{0};
+};
+
+TEST_F(BackPressure, HoldsTheSourceKeepsMemoryFlatLosesNothingAndEndsAtOnce) {
+  Job job = start();
+  taken_in(1000ms);  // what may be filled is full
+  ASSERT_GT(taken_, 0u);
+  const std::size_t before = resident_bytes();
+  std::size_t most = before;
+  std::uint64_t slowly = 0;
+  for (int i = 0; i < 4; ++i) {
+    slowly += taken_in(500ms);
+    most = std::max(most, resident_bytes());
+  }
+  EXPECT_GT(slowly, 0u);
+  EXPECT_LT(most - before, 8_MiB);
+  // Two exchanges of four channels with at most eight batches each, and what is between them.
+  EXPECT_LT(made_ - taken_, 100'000u);
+  ASSERT_LT(made_, kRows) << "the sink was not slow enough to hold anything back";
+
+  slow_ = false;
+  EXPECT_GT(taken_in(500ms), 10 * slowly / 4);
+  EXPECT_LT(resident_bytes(), before + 32_MiB);
+  ASSERT_TRUE(job.wait_for(60s));
+  EXPECT_EQ(taken_, kRows);
+  EXPECT_EQ(sum_, kRows * (kRows - 1) / 2);
+}
+
+}  // namespace
+}  // namespace levada

@@ -1,0 +1,394 @@
+#include "checkpoint/epoch_publisher.h"
+
+#include <gmock/gmock.h>
+
+#include <optional>
+#include <string>
+
+#include "base/manual_clock.h"
+#include "checkpoint/job_directory.h"
+#include "levada/error.h"
+#include "support/memory_target.h"
+#include "testing/simulated_file_system.h"
+
+namespace levada {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::MemoryTable;
+using testing::TargetStep;
+
+// Runs what is submitted at once.
+class AtOnce final : public BackgroundQueue {
+ public:
+  void submit(std::function<void()> job) override { job(); }
+};
+
+class Publisher : public ::testing::Test {
+ protected:
+  // Writes epoch `id` with the records "<id>a", "<id>b" of one subtask.
+  ShardEpoch write(CheckpointId id, std::size_t bytes = 0) {
+    EpochSegment sealed;
+    EpochLogWriter writer({.files = &files_,
+                           .background = &at_once_,
+                           .memory = &memory_,
+                           .directory = "/log",
+                           .temporary_name = "open",
+                           .sink = "out",
+                           .schema = "rows",
+                           .subtask = 0,
+                           .sealed = [&](const EpochSegment& segment) { sealed = segment; },
+                           .failed = [](const std::string& why) { ADD_FAILURE() << why; },
+                           .appended = [](std::uint64_t) {}});
+    for (const char* name : {"a", "b"}) {
+      writer.buffer().begin(0) += std::to_string(id) + name + std::string(bytes, ' ');
+      writer.buffer().end();
+      writer.written();
+    }
+    writer.seal(id);
+    return {.id = id, .segments = {sealed}};
+  }
+
+  static std::string path(const EpochSegment& segment) {
+    return "/log/" + segment_file_name(segment.epoch);
+  }
+
+  EpochPublisher& start(ShardHistory history = {}, int shard = 0, EpochOwner self = {1, 1},
+                        PublishPace pace = {}) {
+    EpochPublisher::Parts parts;
+    parts.node = "out";
+    parts.shard = shard;
+    parts.sink = "out";
+    EpochTargetContext context;
+    context.job = "job";
+    context.sink = "out";
+    context.shard = shard;
+    parts.target =
+        make_marker_target(std::make_unique<testing::MemoryDatabase>(table_, context));
+    parts.self = self;
+    parts.history = std::move(history);
+    parts.pace = pace;
+    parts.order = order_;
+    parts.files = &files_;
+    parts.path = &path;
+    parts.clock = &clock_;
+    parts.log = &log_;
+    parts.changed = [] {};
+    publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
+    return *publishers_.back();
+  }
+
+  // Steps until there is nothing to do before the clock moves.
+  static void run(EpochPublisher& publisher) {
+    while (publisher.step()) {
+    }
+  }
+
+  // Lets time pass until it has nothing to wait for.
+  void run_through(EpochPublisher& publisher) {
+    for (int i = 0; i < 1'000; ++i) {
+      run(publisher);
+      if (publisher.next_time() == kNever) return;
+      clock_.advance_to(publisher.next_time());
+    }
+    ADD_FAILURE() << "it never comes to rest";
+  }
+
+  std::string rows() const {
+    std::string text;
+    for (const MemoryTable::Row& row : table_->rows()) {
+      text += row.body.substr(0, row.body.find(' ')) + " ";
+    }
+    return text;
+  }
+
+  CheckpointId marker(int shard = 0) const {
+    return table_->markers().at({"job", "out", shard}).epoch;
+  }
+
+  static std::string text_of(const std::exception_ptr& failure, JobErrorCode* code = nullptr) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const JobError& error) {
+      if (code != nullptr) *code = error.code();
+      return error.what();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+  }
+
+  testing::SimulatedFileSystem files_;
+  AtOnce at_once_;
+  MemoryShare memory_{"epoch_log", 64 << 20};
+  ManualClock clock_;
+  Log log_{{}};
+  std::shared_ptr<MemoryTable> table_ = std::make_shared<MemoryTable>();
+  std::shared_ptr<ShardOrder> order_ = std::make_shared<ShardOrder>(1);
+  std::vector<std::unique_ptr<EpochPublisher>> publishers_;
+};
+
+TEST_F(Publisher, PublishesWhatIsCommittedInOrderAndTogetherWhatWaits) {
+  EpochPublisher& publisher = start();
+  EXPECT_FALSE(publisher.recovered());
+  run(publisher);
+  EXPECT_TRUE(publisher.recovered());
+  publisher.committed(write(10));
+  run(publisher);
+  EXPECT_EQ(rows(), "10a 10b ");
+  publisher.committed(write(20));
+  publisher.committed({.id = 25});  // nothing for this shard
+  publisher.committed(write(30));
+  const int commits = table_->commits();
+  run(publisher);
+  EXPECT_EQ(rows(), "10a 10b 20a 20b 30a 30b ");
+  EXPECT_EQ(table_->commits(), commits + 1);
+  EXPECT_EQ(marker(), 30u);
+  EXPECT_TRUE(publisher.caught_up());
+}
+
+TEST_F(Publisher, WritesNothingForEpochsWithoutRows) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  const int commits = table_->commits();
+  publisher.committed({.id = 10});
+  run(publisher);
+  EXPECT_EQ(table_->commits(), commits);
+  EXPECT_EQ(marker(), 0u);
+}
+
+TEST_F(Publisher, TakesNoMoreThan64MiBIntoOneTransaction) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  for (CheckpointId id = 1; id <= 3; ++id) publisher.committed(write(id, 15 << 20));
+  const int commits = table_->commits();
+  run(publisher);
+  EXPECT_EQ(table_->commits(), commits + 2);
+  EXPECT_EQ(marker(), 3u);
+}
+
+TEST_F(Publisher, DecidesByTheMarkerAfterEveryFaultAtEveryStep) {
+  const TargetStep steps[] = {TargetStep::kBegin,   TargetStep::kRead,   TargetStep::kWrite,
+                              TargetStep::kAdvance, TargetStep::kCommit, TargetStep::kCommitted};
+  for (const TargetStep step : steps) {
+    for (const TargetStatus status :
+         {TargetStatus::kUnavailable, TargetStatus::kConflict, TargetStatus::kLocked}) {
+      table_ = std::make_shared<MemoryTable>();
+      order_ = std::make_shared<ShardOrder>(1);
+      EpochPublisher& publisher = start();
+      run(publisher);
+      publisher.committed(write(10));
+      int left = 3;
+      table_->fault = [&](TargetStep at) {
+        // A commit that was heard of is none of these.
+        const bool answered = at == TargetStep::kCommitted && status != TargetStatus::kUnavailable;
+        if (at == step && !answered && left > 0) {
+          --left;
+          throw TargetError(status, "planned");
+        }
+      };
+      run_through(publisher);
+      EXPECT_EQ(rows(), "10a 10b ");
+      EXPECT_EQ(marker(), 10u);
+      files_.remove(path({.epoch = 10}));
+    }
+  }
+}
+
+TEST_F(Publisher, WaitsLongerAndLongerForAServerThatIsAwayAndSaysSo) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  publisher.committed(write(10));
+  int attempts = 0;
+  table_->fault = [&](TargetStep at) {
+    if (at != TargetStep::kBegin) return;
+    ++attempts;
+    throw TargetError(TargetStatus::kUnavailable, "connection refused");
+  };
+  run(publisher);
+  EXPECT_EQ(publisher.status().waiting_for, "connection refused");
+  EXPECT_EQ(publisher.status().waiting_epochs, 1u);
+  const SteadyTime until = clock_.steady_now() + 10min;
+  while (clock_.steady_now() < until) {
+    run(publisher);
+    clock_.advance_to(publisher.next_time());
+  }
+  EXPECT_GT(attempts, 20);
+  EXPECT_LT(attempts, 40);  // about every half minute in the end
+  EXPECT_EQ(publisher.failure(), nullptr);
+  table_->fault = {};
+  run_through(publisher);
+  EXPECT_EQ(rows(), "10a 10b ");
+  EXPECT_EQ(publisher.status().waiting_for, "");
+}
+
+TEST_F(Publisher, FailsWhenTheServerIsNotThereAtTheStart) {
+  table_->fault = [](TargetStep) {
+    throw TargetError(TargetStatus::kUnavailable, "connection refused");
+  };
+  EpochPublisher& publisher = start();
+  run_through(publisher);
+  ASSERT_NE(publisher.failure(), nullptr);
+  EXPECT_EQ(text_of(publisher.failure()), "connection refused");
+  EXPECT_LE(clock_.steady_now().time_since_epoch(), 10s);
+}
+
+TEST_F(Publisher, WaitsAtTheStartForWhoeverHoldsTheMarker) {
+  bool held = true;
+  table_->fault = [&](TargetStep at) {
+    if (held && at == TargetStep::kClaim) throw TargetError(TargetStatus::kLocked, "held by 17");
+  };
+  EpochPublisher& publisher = start();
+  for (int i = 0; i < 60; ++i) {
+    run(publisher);
+    clock_.advance_to(publisher.next_time());
+  }
+  EXPECT_EQ(publisher.failure(), nullptr);
+  EXPECT_EQ(publisher.status().waiting_for, "held by 17");
+  held = false;
+  run_through(publisher);
+  EXPECT_TRUE(publisher.recovered());
+}
+
+TEST_F(Publisher, FailsForGoodWhenTheTargetRefuses) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  publisher.committed(write(10));
+  table_->fault = [](TargetStep at) {
+    if (at == TargetStep::kWrite) throw TargetError(TargetStatus::kRefused, "check violated");
+  };
+  run(publisher);
+  ASSERT_NE(publisher.failure(), nullptr);
+  EXPECT_THAT(text_of(publisher.failure()), HasSubstr("check violated"));
+  table_->fault = {};
+  run(publisher);
+  EXPECT_EQ(rows(), "");
+}
+
+TEST_F(Publisher, PublishesAgainFromTheLogAfterARestartAndOnlyWhatIsMissing) {
+  ShardHistory history{.newest = 30, .epochs = {write(10), write(20), write(30)}};
+  EpochPublisher& first = start(history);
+  run(first);
+  EXPECT_EQ(rows(), "10a 10b 20a 20b 30a 30b ");
+  // The process dies before it notes that; a later one has its manifest only.
+  order_ = std::make_shared<ShardOrder>(1);
+  EpochPublisher& second = start(history, 0, {2, 2});
+  run(second);
+  EXPECT_EQ(rows(), "10a 10b 20a 20b 30a 30b ");
+  // The first one was only frozen.
+  first.committed(write(40));
+  run(first);
+  JobErrorCode code{};
+  EXPECT_THAT(text_of(first.failure(), &code), HasSubstr("later instance"));
+  EXPECT_EQ(code, JobErrorCode::kFenced);
+  EXPECT_EQ(rows(), "10a 10b 20a 20b 30a 30b ");
+}
+
+TEST_F(Publisher, IsFencedByAnotherProcessOfTheSameIncarnation) {
+  run(start({}, 0, {1, 1}));
+  EpochPublisher& copy = start({}, 0, {1, 2});
+  run(copy);
+  JobErrorCode code{};
+  text_of(copy.failure(), &code);
+  EXPECT_EQ(code, JobErrorCode::kSinkAhead);  // its directory knows of nothing published
+  EpochPublisher& older = start({.newest = 5}, 0, {1, 2});
+  run(older);
+  text_of(older.failure(), &code);
+  EXPECT_EQ(code, JobErrorCode::kFenced);
+}
+
+TEST_F(Publisher, CatchesUpWithAMarkerThatAFailoverTookBack) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  for (const CheckpointId id : {10, 20}) publisher.committed(write(id));
+  run(publisher);
+  // A standby without the newest transaction takes over, in the middle of a publish.
+  publisher.committed(write(30));
+  bool once = true;
+  table_->fault = [&](TargetStep at) {
+    if (at != TargetStep::kRead || !once) return;
+    once = false;
+    table_->set_marker({"job", "out", 0}, {10, {1, 1}});
+    throw TargetError(TargetStatus::kUnavailable, "the server went away");
+  };
+  run_through(publisher);
+  EXPECT_EQ(rows(), "10a 10b 20a 20b 20a 20b 30a 30b ");  // the table itself kept its rows here
+  publisher.forget(20);
+  table_->set_marker({"job", "out", 0}, {10, {1, 1}});
+  publisher.committed(write(40));
+  run(publisher);
+  JobErrorCode code{};
+  text_of(publisher.failure(), &code);
+  EXPECT_EQ(code, JobErrorCode::kEpochLogLost);
+}
+
+TEST_F(Publisher, RefusesToGoOnWithADamagedOrMissingLog) {
+  for (const bool missing : {false, true}) {
+    table_ = std::make_shared<MemoryTable>();
+    order_ = std::make_shared<ShardOrder>(1);
+    const ShardEpoch epoch = write(10);
+    if (missing) {
+      files_.remove(path(epoch.segments[0]));
+    } else {
+      files_.flip_bit(path(epoch.segments[0]), epoch.segments[0].bytes - 50, 3);
+    }
+    EpochPublisher& publisher = start({.newest = 10, .epochs = {epoch}});
+    run(publisher);
+    JobErrorCode code{};
+    ASSERT_NE(publisher.failure(), nullptr);
+    EXPECT_THAT(text_of(publisher.failure(), &code), HasSubstr(path(epoch.segments[0])));
+    EXPECT_EQ(code, JobErrorCode::kEpochLogLost);
+    EXPECT_EQ(rows(), "");
+    EXPECT_EQ(marker(), 0u);
+    if (!missing) files_.remove(path(epoch.segments[0]));
+  }
+}
+
+TEST_F(Publisher, HoldsEpochsOfAnIncarnationUntilAllShardsHaveThoseBefore) {
+  const auto id = [](std::uint64_t incarnation, std::uint64_t n) { return incarnation << 32 | n; };
+  order_ = std::make_shared<ShardOrder>(2);
+  EpochPublisher& ahead = start({.newest = id(1, 2)}, 0);
+  run(ahead);
+  ahead.committed(write(id(2, 1)));
+  run(ahead);
+  EXPECT_EQ(rows(), "");  // nobody knows yet what the other shard has
+  const ShardEpoch old = write(id(1, 2));
+  EpochPublisher& behind = start({.newest = id(1, 2), .epochs = {old}}, 1);
+  behind.step();  // fenced
+  clock_.advance(1s);
+  run(ahead);
+  EXPECT_EQ(rows(), "");
+  run(behind);
+  clock_.advance(1s);
+  run(ahead);
+  EXPECT_THAT(rows(), HasSubstr(std::to_string(id(2, 1)) + "a"));
+}
+
+TEST_F(Publisher, WaitsForEnoughToPublishTogetherButNotWhenTheEndIsNear) {
+  EpochPublisher& publisher = start({}, 0, {1, 1}, {.bytes = 1 << 20, .delay = 1s});
+  run(publisher);
+  publisher.committed(write(10));
+  run(publisher);
+  EXPECT_EQ(rows(), "");
+  clock_.advance(1s);
+  run(publisher);
+  EXPECT_EQ(rows(), "10a 10b ");
+  publisher.committed(write(20, 1 << 20));
+  run(publisher);
+  EXPECT_EQ(marker(), 20u);
+  publisher.committed(write(30));
+  publisher.hurry();
+  run(publisher);
+  EXPECT_EQ(marker(), 30u);
+}
+
+TEST_F(Publisher, DoesNothingAnyMoreOnceItIsInterrupted) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  publisher.interrupt();
+  publisher.committed(write(10));
+  EXPECT_FALSE(publisher.step());
+  EXPECT_EQ(rows(), "");
+}
+
+}  // namespace
+}  // namespace levada
