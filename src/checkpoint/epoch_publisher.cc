@@ -30,11 +30,50 @@ std::int64_t seconds_between(SteadyTime from, SteadyTime to) {
 
 }  // namespace
 
-bool ShardOrder::may_publish(CheckpointId epoch) const noexcept {
+// ---- ShardOrder
+
+void ShardOrder::set(std::size_t shard, CheckpointId epoch) {
+  MutexLock lock(mutex_);
+  if (shards_[shard].asked == shards_[shard].answered) shards_[shard].first_waiting = epoch;
+}
+
+bool ShardOrder::may_publish(CheckpointId epoch) const {
   if (LEVADA_PLANTED("publisher.shards_apart")) return true;
-  return std::all_of(first_waiting_.begin(), first_waiting_.end(), [&](const auto& waiting) {
-    return waiting.load(std::memory_order_acquire) >> 32 >= epoch >> 32;
+  MutexLock lock(mutex_);
+  return std::all_of(shards_.begin(), shards_.end(), [&](const Shard& shard) {
+    return shard.first_waiting >> 32 >= epoch >> 32;
   });
+}
+
+void ShardOrder::set_waker(std::size_t shard, Waker* waker) {
+  MutexLock lock(mutex_);
+  shards_[shard].waker = waker;
+}
+
+void ShardOrder::ask_others(std::size_t shard) {
+  if (LEVADA_PLANTED("publisher.others_not_asked")) return;
+  MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (i == shard) continue;
+    ++shards_[i].asked;
+    shards_[i].first_waiting = 0;
+    if (shards_[i].waker != nullptr) shards_[i].waker->wake();
+  }
+}
+
+std::uint64_t ShardOrder::asked(std::size_t shard) const {
+  MutexLock lock(mutex_);
+  return shards_[shard].asked;
+}
+
+bool ShardOrder::owes_answer(std::size_t shard) const {
+  MutexLock lock(mutex_);
+  return shards_[shard].asked != shards_[shard].answered;
+}
+
+void ShardOrder::answer(std::size_t shard, std::uint64_t asked) {
+  MutexLock lock(mutex_);
+  shards_[shard].answered = asked;
 }
 
 /// What one publish writes.
@@ -58,6 +97,7 @@ EpochPublisher::~EpochPublisher() = default;
 bool EpochPublisher::step() {
   if (state_ == State::kFailed || interrupted_.load(std::memory_order_acquire)) return false;
   if (parts_.clock->steady_now() < retry_at_) return false;
+  if (parts_.order->owes_answer(shard())) state_ = State::kFencing;
   return state_ == State::kFencing ? fence() : publish();
 }
 
@@ -66,12 +106,18 @@ SteadyTime EpochPublisher::next_time() const {
   return next_time_;
 }
 
+void EpochPublisher::set_waker(Waker* waker) noexcept {
+  waker_.store(waker, std::memory_order_release);
+  parts_.order->set_waker(shard(), waker);
+}
+
 void EpochPublisher::interrupt() noexcept {
   interrupted_.store(true, std::memory_order_release);
   parts_.target->interrupt();
 }
 
 bool EpochPublisher::fence() {
+  const std::uint64_t asked = parts_.order->asked(shard());
   FenceRequest request{.self = parts_.self};
   {
     MutexLock lock(mutex_);
@@ -85,7 +131,7 @@ bool EpochPublisher::fence() {
       case TargetStatus::kDone:
       case TargetStatus::kFenced:
       case TargetStatus::kMissing:
-        take_marker(answer);
+        take_marker(answer, asked);
         break;
       default:
         doubt(answer);
@@ -101,7 +147,7 @@ bool EpochPublisher::fence() {
   return true;
 }
 
-void EpochPublisher::take_marker(const TargetAnswer& fenced) {
+void EpochPublisher::take_marker(const TargetAnswer& fenced, std::uint64_t asked) {
   TargetAnswer answer = fenced;
   bool idle = false;
   {
@@ -111,9 +157,11 @@ void EpochPublisher::take_marker(const TargetAnswer& fenced) {
     history_.published = answer.marker.epoch;
     recovered_ = true;
     idle = next_ == history_.epochs.size();
+    parts_.order->answer(shard(), asked);
     note_order();
   }
   state_ = State::kReady;
+  if (std::exchange(doubted_, false)) parts_.order->ask_others(shard());
   LEVADA_FAILPOINT("publish.recovered", kRestore);
   if (idle) succeeded();
   parts_.changed();
@@ -213,6 +261,7 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
     return;
   }
   parts_.target->disconnect();
+  doubted_ = true;
   const SteadyTime now = parts_.clock->steady_now();
   bool recovered = false;
   {
@@ -289,11 +338,10 @@ void EpochPublisher::fail(std::exception_ptr failure) {
 
 void EpochPublisher::note_order() {
   if (!recovered_) return;
-  const auto shard = static_cast<std::size_t>(parts_.shard);
   if (next_ < history_.epochs.size()) {
-    parts_.order->set(shard, history_.epochs[next_].id);
+    parts_.order->set(shard(), history_.epochs[next_].id);
   } else {
-    parts_.order->set_idle(shard);
+    parts_.order->set_idle(shard());
   }
 }
 

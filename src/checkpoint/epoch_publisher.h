@@ -34,22 +34,39 @@
 
 namespace levada {
 
-/// How far the shards of one sink are, for invariant 3.
+/// How far the shards of one sink are, for invariant 3. What a shard knew before another one got a new
+/// connection may be wrong: between the two the target may have lost its newest transactions. So a shard
+/// that had a doubt and has fenced again asks the others to do the same, and until then their epochs are
+/// not known.
 ///
 /// Threads: from any.
 class ShardOrder {
  public:
-  explicit ShardOrder(std::size_t shards) : first_waiting_(shards) {}
-  /// `epoch` is the first that the shard has not published.
-  void set(std::size_t shard, CheckpointId epoch) noexcept {
-    first_waiting_[shard].store(epoch, std::memory_order_release);
-  }
+  explicit ShardOrder(std::size_t shards) : shards_(shards) {}
+  /// `epoch` is the first that the shard has not published. Ignored while it has not answered.
+  void set(std::size_t shard, CheckpointId epoch);
   /// Nothing waits in the shard.
-  void set_idle(std::size_t shard) noexcept { set(shard, ~CheckpointId{0}); }
-  bool may_publish(CheckpointId epoch) const noexcept;
+  void set_idle(std::size_t shard) { set(shard, ~CheckpointId{0}); }
+  bool may_publish(CheckpointId epoch) const;
+
+  void set_waker(std::size_t shard, Waker* waker);
+  /// Asks all shards but this one to fence again.
+  void ask_others(std::size_t shard);
+  /// How often the shard was asked, and whether it still owes an answer.
+  std::uint64_t asked(std::size_t shard) const;
+  bool owes_answer(std::size_t shard) const;
+  /// It has fenced after it was asked for the `asked`th time.
+  void answer(std::size_t shard, std::uint64_t asked);
 
  private:
-  std::vector<std::atomic<CheckpointId>> first_waiting_;  // 0: not known yet
+  struct Shard {
+    CheckpointId first_waiting = 0;  // 0: not known
+    std::uint64_t asked = 0;
+    std::uint64_t answered = 0;
+    Waker* waker = nullptr;
+  };
+  mutable Mutex mutex_;
+  std::vector<Shard> shards_ LEVADA_GUARDED_BY(mutex_);
 };
 
 class EpochPublisher {
@@ -81,7 +98,7 @@ class EpochPublisher {
   /// Does one thing: a fence, a publish. False: nothing to do until next_time() or a wake-up.
   bool step();
   SteadyTime next_time() const;
-  void set_waker(Waker* waker) noexcept { waker_.store(waker, std::memory_order_release); }
+  void set_waker(Waker* waker) noexcept;
   /// Ends a call under way; steps that begin later do nothing. For the end of the job.
   void interrupt() noexcept;
 
@@ -118,7 +135,8 @@ class EpochPublisher {
   bool fence();
   bool publish();
   Plan plan_publish();
-  void take_marker(const TargetAnswer& fenced);
+  std::size_t shard() const noexcept { return static_cast<std::size_t>(parts_.shard); }
+  void take_marker(const TargetAnswer& fenced, std::uint64_t asked);
   void published_to(const Plan& plan, std::uint64_t rows);
   void doubt(const TargetAnswer& answer);
   void wait(Duration pause);
@@ -133,6 +151,7 @@ class EpochPublisher {
 
   // Of step().
   State state_ = State::kFencing;
+  bool doubted_ = true;  // fences for its own sake, not because another shard asked
   const SteadyTime created_at_;
   SteadyTime retry_at_ = SteadyTime::min();
   Duration pause_;
