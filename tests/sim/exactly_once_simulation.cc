@@ -291,9 +291,8 @@ class Simulation final : private PostgresFates, private FileFates {
       clock_.advance(std::chrono::seconds{kSeconds[random_.below(std::size(kSeconds))]});
       say("the machine was paused");
     }
-    // A failover that brings an owner back who was fenced lets him publish: nothing can be done then. One
-    // that is noticed by one shard before another can show a key's rows out of order after a rescale.
-    if (zombie() == nullptr && shards_ == 1 && meets(SimulatedFault::kFailover)) {
+    // A failover that brings an owner back who was fenced lets him publish: nothing can be done then.
+    if (zombie() == nullptr && meets(SimulatedFault::kFailover)) {
       const int lost = postgres_.fail_over(static_cast<int>(random_.below(4)));
       say("failover, " + std::to_string(lost) + " transactions are lost");
       failed_over_ = true;
@@ -512,11 +511,12 @@ class Simulation final : private PostgresFates, private FileFates {
   }
 
   FileFate fate(int id, FileOperation operation, const std::string& path) override {
-    // A directory is not defended against one who loses his lock between a look and a removal, or while he
-    // takes it.
+    // A directory is not defended against one who loses his lock while he takes it, or between a look at
+    // the incarnation and what he does then: name a manifest or remove a file.
     const Process* const process = find(id);
-    if (process != nullptr && process->executor != nullptr && operation != FileOperation::kRemove &&
-        operation != FileOperation::kList) {
+    const bool defended = operation != FileOperation::kRemove && operation != FileOperation::kList &&
+                          path != kDirectory && path.find("/manifest-") == std::string::npos;
+    if (process != nullptr && process->executor != nullptr && defended) {
       freeze_within(id);
     }
     if (operation != FileOperation::kOpen && operation != FileOperation::kList &&

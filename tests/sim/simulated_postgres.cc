@@ -112,18 +112,24 @@ class SimulatedDatabase final : public MarkerDatabase {
   std::string schema() const override { return "rows"; }
   std::unique_ptr<MarkerTransaction> begin() override {
     const PostgresFault fault = server_.fates_.fate(client_, PostgresCall::kBegin);
+    if (connected_to_ && *connected_to_ != server_.failovers_) {
+      connected_to_.reset();
+      throw_cut();
+    }
     if (fault == PostgresFault::kRefused) {
       throw TargetError(TargetStatus::kUnavailable, "simulated PostgreSQL: connection refused");
     }
     if (fault != PostgresFault::kNone) throw_cut();
+    connected_to_ = server_.failovers_;
     return std::make_unique<SimulatedTransaction>(server_, client_, key_);
   }
-  void disconnect() noexcept override {}
+  void disconnect() noexcept override { connected_to_.reset(); }
 
  private:
   SimulatedPostgres& server_;
   const int client_;
   const MarkerKey key_;
+  std::optional<std::uint64_t> connected_to_;  // which server, counted in failovers
 };
 
 // ---- the server
@@ -210,6 +216,7 @@ bool SimulatedPostgres::end_an_orphan() {
 }
 
 int SimulatedPostgres::fail_over(int count) {
+  ++failovers_;
   open_.clear();
   locks_.clear();
   int lost = 0;

@@ -101,6 +101,7 @@ class SimulatedPostgres {
   std::map<MarkerKey, Id> locks_;
   std::map<MarkerKey, EpochMarker> markers_;
   std::vector<PostgresCommit> commits_;
+  std::uint64_t failovers_ = 0;  // connections to the server before each are gone
 };
 
 }  // namespace levada::testing
