@@ -97,7 +97,6 @@ class EpochSink {
   std::vector<std::unique_ptr<EpochPublisher>> publishers_;  // one per shard
   std::vector<SinkEpoch> epochs_;  // of the newest manifest: not published by all shards then
   std::vector<CheckpointId> recorded_;  // per shard, published as the newest manifest says
-  std::uint64_t writers_ = 0;
 
   std::atomic<int> attempt_{0};
   std::atomic<CheckpointId> barrier_under_way_{0};
