@@ -100,7 +100,6 @@ class EpochSink {
   std::vector<SinkEpoch> epochs_;
   bool waiting_ = false;  // the newest manifest names some that were not published then
   std::vector<CheckpointId> recorded_;  // per shard, published as the newest manifest says
-  std::uint64_t writers_ = 0;
 
   std::atomic<int> attempt_{0};
   std::atomic<CheckpointId> barrier_under_way_{0};
