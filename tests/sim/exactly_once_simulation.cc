@@ -38,7 +38,7 @@ constexpr int kStartsWithout = 4;
 
 SimulatedRow make_row(std::uint64_t i) {
   const auto number = static_cast<std::int64_t>(i);
-  return {number % kKeys, number, static_cast<std::int64_t>(detail::mix(i))};
+  return {static_cast<std::int64_t>(i % kKeys), number, static_cast<std::int64_t>(detail::mix(i))};
 }
 
 // ---- the sink
@@ -162,7 +162,8 @@ class Simulation final : private PostgresFates, private FileFates {
     auto process = std::make_unique<Process>();
     process->id = ++starts_;
     process->files =
-        std::make_unique<ProcessFiles>(process->id, disk_, static_cast<FileFates&>(*this), manifests_, locks_);
+        std::make_unique<ProcessFiles>(process->id, disk_, static_cast<FileFates&>(*this), manifests_,
+                                       locks_);
     EnvironmentOptions options{
         .parallelism = parallelism_,
         .checkpoint = {.interval = interval_, .directory = "/jobs", .timeout = 3s,
@@ -629,31 +630,14 @@ class Simulation final : private PostgresFates, private FileFates {
       last = row.epoch;
       ++rows[row.epoch];
     }
-    const int shard = std::get<2>(commit.key);
     for (const auto& [epoch, count] : rows) {
-      const std::optional<std::uint64_t> whole = rows_of(epoch, static_cast<std::size_t>(shard));
+      const std::optional<std::uint64_t> whole =
+          manifests_.rows_of(epoch, std::get<2>(commit.key), shards_);
       if (!whole) return wrong("epoch " + std::to_string(epoch) + " is published, but no manifest has it");
       if (*whole == count) continue;
       return wrong("of epoch " + std::to_string(epoch) + " " + std::to_string(count) + " rows of " +
                    std::to_string(*whole) + " are published");
     }
-  }
-
-  std::optional<std::uint64_t> rows_of(CheckpointId epoch, std::size_t shard) const {
-    std::optional<std::uint64_t> rows;
-    manifests_.each([&](const Manifest& manifest) {
-      for (const SinkState& sink : manifest.sinks) {
-        for (const SinkEpoch& listed : sink.epochs) {
-          if (listed.id != epoch) continue;
-          std::uint64_t count = 0;
-          for (const EpochSegment& segment : listed.segments) {
-            if (segment.subtask % sink.published.size() == shard) count += segment.records;
-          }
-          rows = std::max(rows.value_or(0), count);
-        }
-      }
-    });
-    return rows;
   }
 
   // Per key the rows must be the next ones of the source.
@@ -666,7 +650,8 @@ class Simulation final : private PostgresFates, private FileFates {
       } catch (const std::exception& error) {
         return wrong("a row that cannot be read is visible: " + std::string(error.what()));
       }
-      if (got.key < 0 || got.key >= kKeys || got.check != make_row(static_cast<std::uint64_t>(got.number)).check) {
+      const SimulatedRow right = make_row(static_cast<std::uint64_t>(got.number));
+      if (got.key != right.key || got.check != right.check || got.number < 0) {
         return wrong("a row that the source never had is visible");
       }
       const auto key = static_cast<std::size_t>(got.key);

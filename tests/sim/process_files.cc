@@ -29,7 +29,26 @@ std::optional<Manifest> RetainedManifests::read(const std::string& path) const {
 }
 
 void RetainedManifests::renamed(const std::string& to) {
-  if (auto manifest = read(to)) known_[manifest->id] = {std::move(*manifest), false};
+  auto manifest = read(to);
+  if (!manifest) return;
+  for (const SinkState& sink : manifest->sinks) {
+    for (const SinkEpoch& epoch : sink.epochs) {
+      for (const EpochSegment& segment : epoch.segments) {
+        named_[epoch.id][{segment.subtask, segment.epoch}] = segment.records;
+      }
+    }
+  }
+  known_[manifest->id] = {std::move(*manifest), false};
+}
+
+std::optional<std::uint64_t> RetainedManifests::rows_of(CheckpointId epoch, int shard, int shards) const {
+  const auto named = named_.find(epoch);
+  if (named == named_.end()) return std::nullopt;
+  std::uint64_t rows = 0;
+  for (const auto& [segment, records] : named->second) {
+    if (segment.first % static_cast<std::uint32_t>(shards) == static_cast<std::uint32_t>(shard)) rows += records;
+  }
+  return rows;
 }
 
 void RetainedManifests::synced(const std::string& directory) {

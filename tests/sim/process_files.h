@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/manifest.h"
@@ -51,6 +52,8 @@ class RetainedManifests {
   void each(F&& f) const {
     for (const auto& [id, known] : known_) f(known.manifest);
   }
+  /// The rows of an epoch in one shard, as the manifests say that there are or were; empty: none had it.
+  std::optional<std::uint64_t> rows_of(CheckpointId epoch, int shard, int shards) const;
   std::uint64_t commits() const noexcept { return commits_; }
   /// The first removal of a file that a retained manifest names; empty: none.
   const std::string& violation() const noexcept { return violation_; }
@@ -67,6 +70,8 @@ class RetainedManifests {
   const std::string directory_;
   const std::size_t retained_;
   std::map<CheckpointId, Known> known_;
+  // Of every epoch that was ever named: subtask and sealing checkpoint of its segments, and their records.
+  std::map<CheckpointId, std::map<std::pair<std::uint32_t, CheckpointId>, std::uint64_t>> named_;
   std::uint64_t commits_ = 0;
   std::string violation_;
 };
