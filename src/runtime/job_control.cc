@@ -543,7 +543,8 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
   restored_.reset();
   log_.error((node.empty() ? std::string() : node + ": ") + what);
   const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint ||
-                     code == JobErrorCode::kSinkAhead || code == JobErrorCode::kFenced || (sinks_ && sinks_->failed());
+                     code == JobErrorCode::kSinkAhead || code == JobErrorCode::kFenced ||
+                     (sinks_ && sinks_->failed());
   const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed();
   {
     MutexLock lock(mutex_);
