@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "levada/assert.h"
+#include "levada/error.h"
 
 #include "base/fail_point.h"
 #include "base/planted_bug.h"
@@ -71,6 +72,10 @@ void CheckpointCoordinator::commit() {
     if (sinks_ != nullptr) sinks_->fill(manifest_);
     if (too_soon) sinks_->committed(manifest_);
     directory_.commit(manifest_);
+  } catch (const JobError& failure) {
+    // A later instance has the directory: no other checkpoint will do better.
+    end(false, failure.what());
+    throw;
   } catch (const std::exception& failure) {
     end(false, failure.what());
     return;

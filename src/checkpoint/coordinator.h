@@ -6,8 +6,8 @@
 //              2. A checkpoint that is given up is never committed later: late answers are ignored.
 //              3. After a final checkpoint has begun, no other begins.
 // Threads:     of the job's control.
-// Failures:    none thrown: a checkpoint that fails is counted; when they fail for longer than
-//              tolerated, exhausted() says so.
+// Failures:    JobError when a later instance has taken the directory over. Else none thrown: a checkpoint that
+//              fails is counted; when they fail for longer than tolerated, exhausted() says so.
 #pragma once
 
 #include <cstdint>

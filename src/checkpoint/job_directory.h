@@ -20,7 +20,8 @@
 //
 // Threads:  begin_checkpoint, writers and abandon from any thread; the rest from one (the
 // coordinator). Lifetime: borrows FileSystem and Log; outlives its writers. The lock ends with it.
-// Failures: StateError naming path and reason; JobError{kAlreadyRunning} from open().
+// Failures: StateError naming path and reason; JobError{kAlreadyRunning} from open(), JobError{kFenced} from
+//           commit().
 #pragma once
 
 #include <cstdint>

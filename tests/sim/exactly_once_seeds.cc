@@ -1,5 +1,6 @@
 // The exactly-once simulation as a program: many seeds, one seed with its trace, or the hunt for planted bugs.
 // tests/sim/run says how it is called. Workers are processes of their own, for a planted bug is a global switch.
+#include <sys/personality.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,7 @@ struct Arguments {
 struct Sum {
   std::uint64_t seeds = 0, steps = 0, checkpoints = 0, publishes = 0, incarnations = 0, refused = 0;
   std::uint64_t wrong = 0;
+  std::uint64_t replayed = 0, replayed_elsewhere = 0;  // the latter at other addresses
   std::array<std::uint64_t, kSimulatedFaults> hits{};
   std::array<std::uint64_t, kFailuresShown> failed{};
 
@@ -64,6 +66,8 @@ struct Sum {
     incarnations += other.incarnations;
     refused += other.refused;
     wrong += other.wrong;
+    replayed += other.replayed;
+    replayed_elsewhere += other.replayed_elsewhere;
     for (std::size_t i = 0; i < hits.size(); ++i) hits[i] += other.hits[i];
   }
 };
@@ -106,19 +110,28 @@ ExactlyOnceRun simulate(std::uint64_t seed) {
   std::exit(2);
 }
 
-// The hashes that another process, at other addresses, gets for these seeds.
-std::vector<std::uint64_t> traces_of_another_process(const std::vector<std::uint64_t>& seeds) {
+unsigned long long own_address() { return reinterpret_cast<std::uintptr_t>(&simulate); }
+
+struct Replayed {
+  unsigned long long address = 0;  // of the code
+  std::vector<std::uint64_t> traces;
+};
+
+// The hashes that another process gets for these seeds.
+Replayed replayed_by_another_process(const std::vector<std::uint64_t>& seeds) {
   char self[4096] = {};
   if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0) die("there is no /proc/self/exe");
   std::string command = "'" + std::string(self) + "' --traces";
   for (const std::uint64_t seed : seeds) command += " " + std::to_string(seed);
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) die("cannot start " + command);
-  std::vector<std::uint64_t> traces;
+  Replayed made;
   unsigned long long trace = 0;
-  while (fscanf(pipe, "%llu", &trace) == 1) traces.push_back(trace);
-  if (pclose(pipe) != 0 || traces.size() != seeds.size()) die("another process did not replay its seeds");
-  return traces;
+  bool whole = fscanf(pipe, "%llu", &made.address) == 1;
+  while (fscanf(pipe, "%llu", &trace) == 1) made.traces.push_back(trace);
+  whole = pclose(pipe) == 0 && whole && made.traces.size() == seeds.size();
+  if (!whole) die("another process did not replay its seeds");
+  return made;
 }
 
 Sum run_part(std::uint64_t first, std::uint64_t end, std::uint64_t stride) {
@@ -126,9 +139,11 @@ Sum run_part(std::uint64_t first, std::uint64_t end, std::uint64_t stride) {
   std::vector<std::uint64_t> seeds;
   std::vector<std::uint64_t> traces;
   const auto compare = [&] {
-    const std::vector<std::uint64_t> others = traces_of_another_process(seeds);
+    const Replayed others = replayed_by_another_process(seeds);
+    sum.replayed += seeds.size();
+    if (others.address != own_address()) sum.replayed_elsewhere += seeds.size();
     for (std::size_t i = 0; i < seeds.size(); ++i) {
-      if (others[i] == traces[i]) continue;
+      if (others.traces[i] == traces[i]) continue;
       std::printf("seed %llu: another process has another trace\n",
                   static_cast<unsigned long long>(seeds[i]));
       ++sum.wrong;
@@ -217,6 +232,14 @@ int run_seeds(const Arguments& arguments) {
               mean(sum.checkpoints), mean(sum.publishes), mean(sum.incarnations), mean(sum.steps),
               static_cast<unsigned long long>(sum.refused),
               static_cast<unsigned long long>(sum.wrong));
+  std::printf("%llu seeds replayed by another process, %llu of them at other addresses\n",
+              static_cast<unsigned long long>(sum.replayed),
+              static_cast<unsigned long long>(sum.replayed_elsewhere));
+  const bool random_addresses = (personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0;
+  if (random_addresses && sum.replayed > 0 && sum.replayed_elsewhere == 0) {
+    std::printf("addresses are not random here, so the replay shows little\n");
+    right = false;
+  }
   if (mean(faults) < 5 || mean(sum.checkpoints) < 3 || mean(sum.publishes) < 3 ||
       mean(sum.incarnations) < 2) {
     std::printf("too little happened: at least 5 faults, 3 checkpoints, 3 publishes and 2 incarnations "
@@ -302,6 +325,7 @@ Arguments parse(int argc, char** argv) {
 int run(int argc, char** argv) {
   std::signal(SIGABRT, aborted);
   const Arguments arguments = parse(argc, argv);
+  if (!arguments.traces.empty()) std::printf("%llu\n", own_address());
   for (const std::string& seed : arguments.traces) {
     const ExactlyOnceRun made = simulate_exactly_once(std::strtoull(seed.c_str(), nullptr, 10));
     std::printf("%llu\n", static_cast<unsigned long long>(made.trace));

@@ -33,6 +33,7 @@ constexpr const char* kDirectory = "/jobs/simulated";
 constexpr std::size_t kRetained = 2;
 constexpr std::uint64_t kStepsMax = 60'000;
 constexpr std::uint64_t kStepsWithFaults = 12'000;
+constexpr int kStepsOfOvertaken = 10'000;
 constexpr int kStartsWithFaults = 20;
 constexpr int kStartsWithout = 4;
 
@@ -403,7 +404,8 @@ class Simulation final : private PostgresFates, private FileFates {
       over_ = true;
     } else if (*code == JobErrorCode::kAlreadyRunning && !processes_.empty()) {
       current_ = processes_.back().get();  // the frozen one goes on
-    } else if (*code == JobErrorCode::kEpochLogLost && (lost_too_much_ || marker_is_on_a_branch())) {
+    } else if ((*code == JobErrorCode::kEpochLogLost && (lost_too_much_ || marker_is_on_a_branch())) ||
+               (*code == JobErrorCode::kMarkerLost && failed_over_ && lacks_marker())) {
       run_.refused = true;
       over_ = true;
     }
@@ -418,6 +420,14 @@ class Simulation final : private PostgresFates, private FileFates {
         const auto marker = postgres_.marker({kJob, sink.uid, static_cast<int>(shard)});
         if (marker && marker->epoch < sink.published[shard]) return true;
       }
+    }
+    return false;
+  }
+
+  // A failover took back even that there was a marker.
+  bool lacks_marker() const {
+    for (int shard = 0; shard < shards_; ++shard) {
+      if (!postgres_.marker({kJob, "out", shard})) return true;
     }
     return false;
   }
@@ -442,20 +452,24 @@ class Simulation final : private PostgresFates, private FileFates {
     faults_left_ = 0;
     over_ = false;
     while (Process* const other = zombie()) {
-      for (int i = 0; i < 2000 && zombie() == other; ++i) {
+      for (int i = 0; i < kStepsOfOvertaken && zombie() == other; ++i) {
         clock_.advance(std::chrono::microseconds{100});
         if (!step(*other)) {
           other->wakes_at = 0;
           if (!let_time_pass()) break;
         }
       }
-      if (zombie() == other) destroy(*other);
+      if (zombie() != other) continue;
+      wrong("process " + std::to_string(other->id) + " was overtaken and does not end: " + waiting(*other));
+      destroy(*other);
     }
     while (postgres_.end_an_orphan()) {
     }
     // Nobody sees a failover after the last publish before the job is started again.
     if (!failed_over_) check_all_visible();
     if (!run_.wrong.empty() || (!failed_over_ && random_.below(4) != 0)) return;
+    // After a clean stop a marker that is gone counts as forgotten by the target, and all as published.
+    if (failed_over_ && lacks_marker()) return;
     say("the job is started once more");
     start();
     over_ = false;

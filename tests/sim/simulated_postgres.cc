@@ -222,8 +222,8 @@ int SimulatedPostgres::fail_over(int count) {
   int lost = 0;
   while (lost < count && !commits_.empty()) {
     const PostgresCommit& last = commits_.back();
-    if (last.after && !last.before) break;
-    if (last.after) markers_[last.key] = *last.before;
+    if (last.after && last.before) markers_[last.key] = *last.before;
+    if (last.after && !last.before) markers_.erase(last.key);
     commits_.pop_back();
     ++lost;
   }
