@@ -487,8 +487,8 @@ class Simulation final : private PostgresFates, private FileFates {
 
   // ---- fates
 
-  bool hits(SimulatedFault fault) {
-    const double rate = rates_[static_cast<std::size_t>(fault)];
+  bool hits(SimulatedFault fault, double factor = 1) {
+    const double rate = std::min(1.0, factor * rates_[static_cast<std::size_t>(fault)]);
     return faults_left_ > 0 && !over_ && rate > 0 && random_.chance(rate);
   }
   void hit(SimulatedFault fault) {
@@ -496,8 +496,8 @@ class Simulation final : private PostgresFates, private FileFates {
     --faults_left_;
     note(static_cast<std::uint64_t>(fault));
   }
-  bool meets(SimulatedFault fault) {
-    if (!hits(fault)) return false;
+  bool meets(SimulatedFault fault, double factor = 1) {
+    if (!hits(fault, factor)) return false;
     hit(fault);
     return true;
   }
@@ -546,7 +546,7 @@ class Simulation final : private PostgresFates, private FileFates {
     }
     if (operation != FileOperation::kOpen) return FileFate::kFine;
     const int before = faults_left_;
-    const FileFate fate = draw_open();
+    const FileFate fate = draw_open(path.find("/manifest-") == std::string::npos ? 1 : 6);
     if (faults_left_ != before) {
       say("'" + path + "' is read damaged");
       if (path.find("/manifest-") != std::string::npos) ++unreadable_manifests_;
@@ -554,9 +554,9 @@ class Simulation final : private PostgresFates, private FileFates {
     return fate;
   }
 
-  FileFate draw_open() {
-    if (meets(SimulatedFault::kDamagedRead)) return FileFate::kDamaged;
-    return meets(SimulatedFault::kShortRead) ? FileFate::kShort : FileFate::kFine;
+  FileFate draw_open(double factor) {
+    if (meets(SimulatedFault::kDamagedRead, factor)) return FileFate::kDamaged;
+    return meets(SimulatedFault::kShortRead, factor) ? FileFate::kShort : FileFate::kFine;
   }
 
   PostgresFault fate(int id, PostgresCall call) override {
