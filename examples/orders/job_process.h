@@ -51,6 +51,9 @@ class JobProcess {
 
   bool running() const { return !status_.has_value(); }
   void kill();  // SIGKILL, and waits for the end
+  void pause();  // SIGSTOP
+  void resume();  // SIGCONT
+  bool paused() const;  // by SIGSTOP, from here or by itself
 
   // REQUIRES: !running().
   bool exited_well() const;
