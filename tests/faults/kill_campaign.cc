@@ -150,6 +150,8 @@ bool holds(const Tally& tally, const std::vector<FailPoint>& points) {
   failed |= fail_if(tally.count("lost") != 0, "rows were lost");
   failed |= fail_if(tally.count("duplicated") != 0, "rows were duplicated");
   failed |= fail_if(tally.count("wrong") != 0, "rows are wrong");
+  failed |= fail_if(tally.count("rows_of_markers_lost") + tally.count("rows_of_markers_duplicated") != 0,
+                    "the tables have not the rows that their markers count");
   failed |= fail_if(2 * tally.count("with_checkpoint") < tally.count("incarnations"),
                     "fewer than half of the incarnations completed a checkpoint");
   if (kills >= kKillsForEveryPhase) {

@@ -231,6 +231,54 @@ TEST(Job, WindowsOnThreeSubtasksSurviveThreeRestartsBetweenQuickCheckpoints) {
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(kRows));
 }
 
+// A source like a client library's: a thread of its own wakes the task until the source is closed.
+class WakingReader final : public SourceReader {
+ public:
+  void open(OperatorContext& context, std::vector<Split>) override {
+    thread_ = std::jthread([&context](const std::stop_token& stop) {
+      while (!stop.stop_requested()) context.wake();
+    });
+  }
+  PollResult poll(Batch& batch, std::vector<SplitRun>& runs) override {
+    batch.rows<std::int64_t>()[0] = 1;
+    batch.set_size(1);
+    runs.push_back({.split = 0, .first = 0, .count = 1});
+    return PollResult::kMore;
+  }
+  bool caught_up(std::size_t) const override { return false; }
+  bool finished(std::size_t) const override { return false; }
+  std::string position(std::size_t) const override { return "0"; }
+  void close() override {
+    std::this_thread::sleep_for(1ms);  // until then it goes on
+    thread_ = {};
+  }
+
+ private:
+  std::jthread thread_;
+};
+
+class WakingSource final : public SourceFactory {
+ public:
+  std::vector<Split> discover(const std::vector<Split>&, const Clock&,
+                              const std::function<void(LogLevel, std::string_view)>&) override {
+    return {{.id = "0", .position = "0"}};
+  }
+  std::unique_ptr<SourceReader> make_reader() override { return std::make_unique<WakingReader>(); }
+};
+
+TEST(Job, MayBeWokenByASourceUntilThatIsClosed) {
+  TempDir dir;
+  EnvironmentOptions options = with_checkpoints(dir);
+  options.restart = fixed_delay({.attempts = 20, .delay = 1ms});
+  StreamEnvironment env(options);
+  env.from_source(Source<std::int64_t>{std::make_shared<WakingSource>(), "waking"})
+      .uid("in")
+      .map([](std::int64_t) -> std::int64_t { throw std::runtime_error("never"); })
+      .discard()
+      .uid("out");
+  EXPECT_THAT(job_error_of([&] { env.execute("woken"); }).what(), HasSubstr("never"));
+}
+
 TEST(Job, GivesUpAfterTheAllowedRestarts) {
   TempDir dir;
   EnvironmentOptions options = with_checkpoints(dir);
