@@ -36,8 +36,8 @@ using levada::testing::CommitCut;
 using levada::testing::PostgresProxy;
 
 constexpr std::int32_t kPartitionCount = 4;
-// Epochs of one window go to the server as arrays, those of several by COPY.
-constexpr std::int32_t kUserCount = 1'500;
+// So many that the results of a window go to the server by COPY; late rows go as arrays.
+constexpr std::int32_t kUserCount = 4'000;
 constexpr std::int64_t kRowsPerSecond = 10'000;
 constexpr std::int64_t kEventTimePerSecondMs = 20'000;  // two windows end in it
 constexpr const char* kCheckpointInterval = "100";
