@@ -37,9 +37,9 @@ using levada::testing::PostgresProxy;
 
 constexpr std::int32_t kPartitionCount = 4;
 // So many that the results of a window go to the server by COPY; late rows go as arrays.
-constexpr std::int32_t kUserCount = 4'000;
+constexpr std::int32_t kUserCount = 2'500;
 constexpr std::int64_t kRowsPerSecond = 10'000;
-constexpr std::int64_t kEventTimePerSecondMs = 20'000;  // two windows end in it
+constexpr std::int64_t kEventTimePerSecondMs = 10'000;  // a window ends in it
 constexpr const char* kCheckpointInterval = "100";
 constexpr const char* kProgressInterval = "100";
 constexpr std::int64_t kServerLagMaxMs = 600;
@@ -146,8 +146,8 @@ void control(const char* script, const char* action) {
 
 // How long the faults of a leg take, by experience; there must be orders for all that time.
 std::int64_t seconds_for(const FaultCounts& counts) {
-  return 4 * counts.kills + 2 * counts.cuts + 5 * counts.postgres_restarts + 10 * counts.broker_kills +
-         10 * counts.zombies + 4;
+  return 3 * counts.kills + 2 * counts.cuts + 5 * counts.postgres_restarts + 10 * counts.broker_kills +
+         10 * counts.zombies + 10;
 }
 
 orders::GeneratorOptions generator_options(const LegOptions& options) {
