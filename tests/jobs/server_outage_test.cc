@@ -81,6 +81,20 @@ TEST_F(ServerOutage, PostgresStopsAndComesBack) {
   job.wait();
 }
 
+TEST_F(ServerOutage, PostgresIsRestartedAtOnceAgainAndAgain) {
+  Job job = start();
+  for (std::int64_t first = 0; first < kAll; first += kAll / 4) {
+    place.produce(first, kAll / 4);
+    control("LEVADA_TEST_POSTGRES_CTL", "kill");  // its immediate shutdown
+    control("LEVADA_TEST_POSTGRES_CTL", "start");
+  }
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+  EXPECT_EQ(place.number("SELECT sum(rows)::bigint FROM " + place.marker_schema() + ".sink_epoch"), kAll);
+}
+
 TEST_F(ServerOutage, BackendsAreTerminatedWhileRowsAreWritten) {
   Job job = start();
   for (std::int64_t first = 0; first < kAll; first += 100) {
