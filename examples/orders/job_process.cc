@@ -146,6 +146,7 @@ void JobProcess::kill() {
   reap(/*wait=*/true);
 }
 
+void JobProcess::ask_to_stop() { ::kill(pid_, SIGTERM); }
 void JobProcess::pause() { ::kill(pid_, SIGSTOP); }
 void JobProcess::resume() { ::kill(pid_, SIGCONT); }
 

@@ -47,6 +47,7 @@ constexpr std::int64_t kFreezeDelayMaxMs = 1'000;
 constexpr auto kPointTimeout = 8s;
 constexpr std::int32_t kTriesPerPoint = 3;  // one at each parallelism
 constexpr auto kStallMax = 60s;
+constexpr auto kStopMax = 30s;
 constexpr auto kPoll = 50ms;
 constexpr std::size_t kPhaseSize = 16;
 
@@ -146,7 +147,7 @@ void control(const char* script, const char* action) {
 
 // How long the faults of a leg take, by experience; there must be orders for all that time.
 std::int64_t seconds_for(const FaultCounts& counts) {
-  return 3 * counts.kills + 2 * counts.cuts + 5 * counts.postgres_restarts + 10 * counts.broker_kills +
+  return 3 * counts.kills + 2 * (counts.cuts + counts.stops) + 5 * counts.postgres_restarts + 10 * counts.broker_kills +
          10 * counts.zombies + 10;
 }
 
@@ -365,6 +366,10 @@ class Leg {
         case Fault::kZombie:
           job = overtake(std::move(job), kill.parallelism, !std::exchange(stop, {}).empty());
           break;
+        case Fault::kStop:
+          stop_well(*job);
+          job = start(kill.parallelism);
+          break;
         case Fault::kCut: cut_around_commit(*job); break;
         case Fault::kPostgresRestart: restart_postgres(*job); break;
         case Fault::kBrokerKill: kill_broker(*job); break;
@@ -465,6 +470,26 @@ class Leg {
     ++tally_.counts["broker_kills"];
     say("the broker was killed");
     wait_for_publish(job, "a kill of the broker");
+  }
+
+  // Half of the time it is asked twice.
+  void stop_well(orders::JobProcess& job) {
+    wait_for_rows(job);
+    run_for(job, std::chrono::milliseconds(dice_.below(kFreezeDelayMaxMs)));
+    job.ask_to_stop();
+    if (dice_.below(2) == 0) {
+      run_for(job, std::chrono::milliseconds(dice_.below(20)));
+      if (job.running()) job.ask_to_stop();
+    }
+    run_for(job, kStopMax);
+    if (job.running()) throw std::runtime_error("the job does not stop");
+    if (!job.exited_well()) throw std::runtime_error("a stopped job ended with " + job.describe_end());
+    if (has_unpublished_epoch(checkpoints_, scene_.tables().read_markers())) {
+      throw std::runtime_error("a stopped job left an epoch unpublished");
+    }
+    ++tally_.counts["stops"];
+    say("stopped");
+    progress_.clear();
   }
 
   // Half of the zombies freeze at a fail point, half at a random time.

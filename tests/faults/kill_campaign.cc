@@ -2,8 +2,8 @@
 // killed as well.
 //
 //   kill_campaign --job PATH --brokers HOST:PORT --postgres CONNINFO [--kills N=30] [--cuts N]
-//                 [--postgres-restarts N] [--broker-kills N] [--zombies N] [--seed S] [--resume DIR]
-//                 [--without-marker] [--keep]
+//                 [--postgres-restarts N] [--broker-kills N] [--zombies N] [--stops N] [--seed S]
+//                 [--resume DIR] [--without-marker] [--keep]
 //
 // It goes in legs of some kills each. With --resume what it has done and seen is kept in DIR, and it goes
 // on from there; asked for more than was asked before, it does the rest.
@@ -60,7 +60,8 @@ Options parse_options(int argc, char** argv) {
       {"--cuts", &FaultCounts::cuts},
       {"--postgres-restarts", &FaultCounts::postgres_restarts},
       {"--broker-kills", &FaultCounts::broker_kills},
-      {"--zombies", &FaultCounts::zombies}};
+      {"--zombies", &FaultCounts::zombies},
+      {"--stops", &FaultCounts::stops}};
   const std::map<std::string_view, std::string LegOptions::*> texts = {
       {"--job", &LegOptions::job_path},
       {"--brokers", &LegOptions::brokers},
@@ -124,11 +125,11 @@ void print(const Tally& tally) {
   std::printf("cuts: before_commit=%lld after_commit=%lld in_reply=%lld\n", number("cuts_before_commit"),
               number("cuts_after_commit"), number("cuts_in_reply"));
   std::printf("kills=%lld lost=%lld duplicated=%lld wrong=%lld at_points=%lld before_publish=%lld cuts=%lld "
-              "postgres_restarts=%lld broker_kills=%lld zombies=%lld zombies_at_points=%lld\n",
+              "postgres_restarts=%lld broker_kills=%lld zombies=%lld zombies_at_points=%lld stops=%lld\n",
               number("kills"), number("lost"), number("duplicated"), number("wrong"),
               number("kills_at_points"), number("kills_before_publish"), number("cuts"),
               number("postgres_restarts"), number("broker_kills"), number("zombies"),
-              number("zombies_at_points"));
+              number("zombies_at_points"), number("stops"));
 }
 
 bool every_point_had_its_kills(const Tally& tally, const std::vector<FailPoint>& points) {
@@ -174,7 +175,8 @@ FaultCounts part_of(const FaultCounts& left, std::int32_t kills) {
           .cuts = share(left.cuts),
           .postgres_restarts = share(left.postgres_restarts),
           .broker_kills = share(left.broker_kills),
-          .zombies = share(left.zombies)};
+          .zombies = share(left.zombies),
+          .stops = share(left.stops)};
 }
 
 FaultCounts left_of(const FaultCounts& wanted, const FaultCounts& done) {
@@ -183,7 +185,8 @@ FaultCounts left_of(const FaultCounts& wanted, const FaultCounts& done) {
           .cuts = left(wanted.cuts, done.cuts),
           .postgres_restarts = left(wanted.postgres_restarts, done.postgres_restarts),
           .broker_kills = left(wanted.broker_kills, done.broker_kills),
-          .zombies = left(wanted.zombies, done.zombies)};
+          .zombies = left(wanted.zombies, done.zombies),
+          .stops = left(wanted.stops, done.stops)};
 }
 
 Tally begin(const Options& options) {

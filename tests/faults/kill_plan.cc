@@ -27,6 +27,7 @@ bool is_of_another_sink(const FailPoint& point) {
 std::vector<Fault> faults_in(const FaultCounts& counts) {
   std::vector<Fault> faults;
   for (const auto& [fault, count] : {std::pair{Fault::kZombie, counts.zombies},
+                                     std::pair{Fault::kStop, counts.stops},
                                      std::pair{Fault::kCut, counts.cuts},
                                      std::pair{Fault::kPostgresRestart, counts.postgres_restarts},
                                      std::pair{Fault::kBrokerKill, counts.broker_kills}}) {

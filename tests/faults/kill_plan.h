@@ -30,9 +30,10 @@ struct FaultCounts {
   std::int32_t postgres_restarts = 0;  // without a word to its clients
   std::int32_t broker_kills = 0;       // SIGKILL, and started again
   std::int32_t zombies = 0;            // frozen, overtaken by a second instance, thawed
+  std::int32_t stops = 0;              // SIGTERM, once or twice, and started again
 };
 
-enum class Fault { kZombie, kCut, kPostgresRestart, kBrokerKill };
+enum class Fault { kZombie, kStop, kCut, kPostgresRestart, kBrokerKill };
 
 // Draws random numbers the same way on every machine.
 class Dice {

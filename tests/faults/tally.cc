@@ -49,7 +49,8 @@ FaultCounts Tally::done() const {
           .cuts = number("cuts"),
           .postgres_restarts = number("postgres_restarts"),
           .broker_kills = number("broker_kills"),
-          .zombies = number("zombies")};
+          .zombies = number("zombies"),
+          .stops = number("stops")};
 }
 
 void Tally::add(const Tally& leg) {

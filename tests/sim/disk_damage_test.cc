@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <set>
@@ -232,6 +233,44 @@ TEST_P(PowerLossTest, AgainAndAgainDuringRecoveryLosesAndDoublesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(OfEveryKind, PowerLossTest,
                          ::testing::Values(PowerLoss::kNothing, PowerLoss::kNames, PowerLoss::kAnyPart));
+
+// ---- operations that fail
+
+struct DiskFault {
+  testing::FileOperation operation;
+  int error_number;
+};
+
+class DiskFaultTest : public ::testing::TestWithParam<DiskFault> {};
+
+// Also a sync that failed is not believed later: the power goes at the end of the run it happened in.
+TEST_P(DiskFaultTest, AtEachOperationOfThatKindLosesAndDoublesNothing) {
+  constexpr std::uint64_t kOperations = 60;
+  for (std::uint64_t nth = 1; nth <= kOperations; ++nth) {
+    SCOPED_TRACE("operation " + std::to_string(nth));
+    Machine machine(kRows, nth);
+    machine.disk().fail(GetParam().operation, nth, GetParam().error_number);
+    const End end = machine.run();
+    machine.disk().clear_faults();
+    EXPECT_TRUE(end == End::kFinished || machine.error() != "");
+    EXPECT_EQ(machine.problem(end == End::kFinished), "");
+    machine.disk().crash(nth, PowerLoss::kNothing);
+    if (end == End::kFailed) expect_that_it_ends_well(machine);
+    EXPECT_EQ(machine.problem(true), "");
+    if (HasFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    OfEachKind, DiskFaultTest,
+    ::testing::Values(DiskFault{testing::FileOperation::kCreate, ENOSPC},
+                      DiskFault{testing::FileOperation::kAppend, ENOSPC},
+                      DiskFault{testing::FileOperation::kAppend, EIO},
+                      DiskFault{testing::FileOperation::kSync, EIO},
+                      DiskFault{testing::FileOperation::kRename, EROFS},
+                      DiskFault{testing::FileOperation::kRemove, EIO},
+                      DiskFault{testing::FileOperation::kRead, EIO},
+                      DiskFault{testing::FileOperation::kSyncDirectory, EIO}));
 
 // ---- flipped bits
 

@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "base/fail_point.h"
 #include "levada/levada.h"
 #include "support/temp_dir.h"
 
@@ -278,6 +279,33 @@ TEST(Job, MayBeWokenByASourceUntilThatIsClosed) {
       .uid("out");
   EXPECT_THAT(job_error_of([&] { env.execute("woken"); }).what(), HasSubstr("never"));
 }
+
+#ifdef LEVADA_FAILPOINTS
+TEST(Job, GoesOnProcessingWhileTheDiskIsSlow) {
+  TempDir dir;
+  std::atomic<std::int64_t> rows{0};
+  arm_fail_points("checkpoint.state.written:1:sleep=700,checkpoint.manifest.written:1:sleep=700");
+  EnvironmentOptions options = with_checkpoints(dir);
+  StreamEnvironment env(options);
+  // More state than fits into a manifest.
+  env.generate<std::int64_t>(same, {.rate = 100'000})
+      .uid("numbers")
+      .key_by([](std::int64_t x) { return x % 50'000; })
+      .reduce([](std::int64_t a, std::int64_t b) { return a + b; })
+      .uid("sums")
+      .for_each([&rows](std::int64_t) { ++rows; })
+      .uid("out");
+  Job job = env.execute_async("slow disk");
+  while (job.status().checkpoints_completed == 0) {
+    const std::int64_t before = rows;
+    std::this_thread::sleep_for(100ms);
+    EXPECT_GT(rows, before);
+  }
+  job.cancel();
+  EXPECT_EQ(job.status().checkpoints_failed, 0u);
+  reset_fail_points();
+}
+#endif
 
 TEST(Job, GivesUpAfterTheAllowedRestarts) {
   TempDir dir;
