@@ -26,30 +26,23 @@ struct LateRow {
   std::int64_t offset = 0;
 };
 
-// The rows of the job's tables, in any order.
+// The rows of the job's tables, in any order but for the log.
 struct Tables {
   std::vector<TotalsRow> totals;
   std::vector<LateRow> late;
-  std::vector<TotalsRow> log;  // every firing; only where the job was asked for it
+  std::vector<TotalsRow> log;  // every firing, as they came; only where the job was asked for it
 };
 
 // The result of one comparison. `lost` and `duplicated` count orders (in the comparison of the log:
-// firings), `wrong` counts rows of a table that are there but not right. Repetitions that an
-// at-least-once sink may make are counted in `repeated` and are no fault.
+// firings), `wrong` counts rows of a table that are there but not right.
 struct Check {
   std::string claim;  // what holds if all three are 0
   std::int64_t lost = 0;
   std::int64_t duplicated = 0;
   std::int64_t wrong = 0;
-  std::int64_t repeated = 0;
   std::vector<std::string> examples;  // the first few faults
 
   bool holds() const { return lost == 0 && duplicated == 0 && wrong == 0; }
-};
-
-enum class Repeats {
-  kForbidden,  // the job never stopped: each late row and each firing is there once
-  kAllowed,    // it was killed: an insert may have been done again
 };
 
 // (partition, offset) of the rows in the late table.
@@ -66,17 +59,16 @@ Check check_accounts(const Topic& topic, const Tables& tables);
 Check check_totals(Windows expected, const Tables& tables);
 Check check_totals(const Topic& topic, const Tables& tables, const WindowRules& rules);
 
-// Each late row is a row of the topic, not cancelled, and may be late.
-Check check_late_rows(const Topic& topic, const Tables& tables, const WindowRules& rules,
-                      Repeats repeats);
+// Each late row is a row of the topic, there once, not cancelled, and may be late.
+Check check_late_rows(const Topic& topic, const Tables& tables, const WindowRules& rules);
 
 // The late table has exactly the rows that may be late. Holds for one partition read in batches of
 // one row, where the watermark follows each row at once.
 Check check_late_rows_determined(const Topic& topic, const Tables& tables,
                                  const WindowRules& rules);
 
-// Each window of the recount was fired at least once with the right numbers, and none with others.
-// Holds for data without late rows, where a window never fires twice for new reasons.
+// The firings of each window of the recount, in their order: each has more orders than the one before
+// (a window fires again only for an order that came after), and the last one has all of them.
 Check check_log(const Topic& topic, const Tables& tables, const WindowRules& rules);
 
 }  // namespace orders

@@ -200,7 +200,7 @@ RunResult run_orders(const RunPlan& plan) {
   result.checks.push_back(check_totals(topic, result.tables, rules));
   result.checks.push_back(plan.determined
                               ? check_late_rows_determined(topic, result.tables, rules)
-                              : check_late_rows(topic, result.tables, rules, Repeats::kForbidden));
+                              : check_late_rows(topic, result.tables, rules));
   return result;
 }
 

@@ -146,6 +146,16 @@ void JobProcess::kill() {
   reap(/*wait=*/true);
 }
 
+void JobProcess::ask_to_stop() { ::kill(pid_, SIGTERM); }
+void JobProcess::pause() { ::kill(pid_, SIGSTOP); }
+void JobProcess::resume() { ::kill(pid_, SIGCONT); }
+
+bool JobProcess::paused() const {
+  siginfo_t info{};
+  const int stopped = WSTOPPED | WNOHANG | WNOWAIT;
+  return running() && waitid(P_PID, static_cast<id_t>(pid_), &info, stopped) == 0 && info.si_pid == pid_;
+}
+
 void JobProcess::reap(bool wait) {
   if (!running()) return;
   int status = 0;

@@ -51,6 +51,10 @@ class JobProcess {
 
   bool running() const { return !status_.has_value(); }
   void kill();  // SIGKILL, and waits for the end
+  void ask_to_stop();  // SIGTERM
+  void pause();  // SIGSTOP
+  void resume();  // SIGCONT
+  bool paused() const;  // by SIGSTOP, from here or by itself
 
   // REQUIRES: !running().
   bool exited_well() const;

@@ -19,10 +19,13 @@ std::string microseconds(const std::string& column) {
   return "(extract(epoch from " + column + ") * 1000000)::bigint";
 }
 
-std::vector<TotalsRow> read_totals(pqxx::work& work, const std::string& table) {
-  const pqxx::result result =
-      work.exec("select \"user\", " + microseconds("window_start") +
-                ", orders, total, smallest, largest from " + work.quote_name(table));
+bool has_markers(pqxx::work& work) {
+  return !work.exec("select to_regclass('levada.sink_epoch')")[0][0].is_null();
+}
+
+std::vector<TotalsRow> read_totals(pqxx::work& work, const std::string& from) {
+  const pqxx::result result = work.exec("select \"user\", " + microseconds("window_start") +
+                                        ", orders, total, smallest, largest from " + from);
   std::vector<TotalsRow> rows;
   rows.reserve(result.size());
   for (const pqxx::row& row : result) {
@@ -60,7 +63,8 @@ JobTables::JobTables(std::string conninfo, TableNames names)
             ", primary key (\"user\", window_start))");
   work.exec("create table " + work.quote_name(names_.late) + " (" + kLateColumns + ")");
   if (!names_.log.empty()) {
-    work.exec("create table " + work.quote_name(names_.log) + " (" + kTotalsColumns + ")");
+    work.exec("create table " + work.quote_name(names_.log) + " (" + kTotalsColumns +
+              ", seq bigint not null generated always as identity)");
   }
   work.commit();
 }
@@ -69,10 +73,25 @@ Tables JobTables::read() const {
   pqxx::connection connection(conninfo_);
   pqxx::work work(connection);
   Tables tables;
-  tables.totals = read_totals(work, names_.totals);
+  tables.totals = read_totals(work, work.quote_name(names_.totals));
   tables.late = read_late(work, names_.late);
-  if (!names_.log.empty()) tables.log = read_totals(work, names_.log);
+  if (!names_.log.empty()) {
+    tables.log = read_totals(work, work.quote_name(names_.log) + " order by seq");
+  }
   return tables;
+}
+
+std::map<std::string, Marker> JobTables::read_markers() const {
+  pqxx::connection connection(conninfo_);
+  pqxx::work work(connection);
+  std::map<std::string, Marker> markers;
+  if (!has_markers(work)) return markers;
+  for (const pqxx::row& row :
+       work.exec("select sink, epoch, rows from levada.sink_epoch where job = " +
+                 work.quote(names_.totals) + " for share")) {
+    markers[row[0].as<std::string>()] = {row[1].as<std::int64_t>(), row[2].as<std::int64_t>()};
+  }
+  return markers;
 }
 
 void JobTables::drop() const {
@@ -82,7 +101,7 @@ void JobTables::drop() const {
     if (!name.empty()) work.exec("drop table " + work.quote_name(name));
   }
   // Its markers: the job has the name of its first table.
-  if (!work.exec("select to_regclass('levada.sink_epoch')")[0][0].is_null()) {
+  if (has_markers(work)) {
     work.exec("delete from levada.sink_epoch where job = " + work.quote(names_.totals));
   }
   work.commit();

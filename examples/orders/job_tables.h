@@ -3,6 +3,8 @@
 // A failure is a std::runtime_error with the server's message.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 
 #include "compare.h"
@@ -15,6 +17,12 @@ struct TableNames {
   std::string log;  // empty: none
 };
 
+// What a sink's marker says.
+struct Marker {
+  std::int64_t epoch = 0;  // the last one published
+  std::int64_t rows = 0;   // published in all
+};
+
 class JobTables {
  public:
   // Creates the tables; fails if one exists.
@@ -22,6 +30,8 @@ class JobTables {
 
   const TableNames& names() const { return names_; }
   Tables read() const;
+  // By the sink's uid. Waits for transactions that still hold one.
+  std::map<std::string, Marker> read_markers() const;
   void drop() const;
 
  private:

@@ -98,7 +98,7 @@ void Producer::produce_all() {
   Pace pace(options_.rows_per_s);
   std::string json;
   for (std::int64_t index = 0; index < row_count && !stopping_;) {
-    if (index >= allowed_count_ || !pace.take()) {
+    if (index >= allowed_count_ || !(hurrying_ || pace.take())) {
       rd_kafka_poll(handle_.get(), 1);
       continue;
     }

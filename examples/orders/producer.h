@@ -30,6 +30,8 @@ class Producer {
 
   // Rows with an index below `row_count` may be produced now. The limit never goes back.
   void allow(std::int64_t row_count);
+  // From now on as fast as it is allowed.
+  void hurry() { hurrying_ = true; }
 
   std::int64_t delivered_count() const { return delivered_count_; }  // acknowledged by the server
   bool finished() const { return finished_; }                        // all rows delivered
@@ -48,6 +50,7 @@ class Producer {
   Generator generator_;
   std::atomic<std::int64_t> allowed_count_{0};
   std::atomic<std::int64_t> delivered_count_{0};
+  std::atomic<bool> hurrying_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> finished_{false};
   mutable std::mutex error_mutex_;

@@ -26,7 +26,7 @@
 namespace levada {
 namespace {
 
-enum class Action { kKill, kThrow, kSleep };
+enum class Action { kKill, kStop, kThrow, kSleep };
 
 struct Armed {
   std::size_t point = 0;
@@ -46,8 +46,8 @@ std::atomic<bool> environment_read{false};
 
 [[noreturn]] void throw_bad_spec(std::string_view entry) {
   throw std::invalid_argument("LEVADA_FAIL: '" + std::string(entry) +
-                              "' is not name:nth:kill, name:nth:throw or name:nth:sleep=ms with a "
-                              "known name");
+                              "' is not name:nth:kill, …:stop, …:throw or …:sleep=ms with a known "
+                              "name");
 }
 
 std::uint64_t parse_number(std::string_view text, std::string_view entry) {
@@ -69,6 +69,8 @@ Armed parse_entry(std::string_view entry) {
   if (armed.point == kFailPoints.size() || armed.nth == 0) throw_bad_spec(entry);
   if (action == "kill") {
     armed.action = Action::kKill;
+  } else if (action == "stop") {
+    armed.action = Action::kStop;
   } else if (action == "throw") {
     armed.action = Action::kThrow;
   } else if (action.starts_with("sleep=")) {
@@ -104,6 +106,7 @@ void act(const Armed& armed) {
     case Action::kKill:
       ::kill(::getpid(), SIGKILL);
       for (;;) ::pause();
+    case Action::kStop: ::kill(::getpid(), SIGSTOP); return;
     case Action::kThrow:
       throw std::runtime_error("fail point " + std::string(kFailPoints[armed.point].name));
     case Action::kSleep: std::this_thread::sleep_for(armed.pause); return;

@@ -8,6 +8,7 @@
 // commas:
 //   name:nth:kill        SIGKILL to the process itself at the nth passing (from 1)
 //   name:nth:throw       std::runtime_error at the nth passing
+//   name:nth:stop        SIGSTOP to the process itself: frozen there until somebody sends SIGCONT
 //   name:nth:sleep=ms    a pause at the nth passing
 // and LEVADA_PHASE_FILE names a file of 16 bytes that always holds the name of the current phase,
 // also after a SIGKILL.

@@ -3,11 +3,13 @@
 //
 //   if (!LEVADA_PLANTED("manifest.not_synced")) file->sync();
 //
-// The name must be in planted_bugs.inc, else the line does not compile. Without LEVADA_FAILPOINTS the
-// macro is `false` and nothing of it is left.
+// The name must be in planted_bugs.inc, else the line does not compile. The environment variable
+// LEVADA_PLANT plants one from the start. Without LEVADA_FAILPOINTS the macro is `false` and nothing of
+// it is left.
 //
 // Threads:  asked from any thread; planted while nothing runs.
-// Failures: plant_bug() throws std::invalid_argument for a name that is not in the table.
+// Failures: plant_bug() throws std::invalid_argument for a name that is not in the table; in LEVADA_PLANT
+//           it ends the process before main().
 #pragma once
 
 #include <array>

@@ -253,12 +253,14 @@ struct Transaction::Parts {
 
 namespace {
 
-// Translates what libpqxx throws. Its classes for classes 40 and 08 have lost the SQLSTATE.
+// Translates what libpqxx throws. Its classes for classes 40 and 08 and for 42501 have lost the SQLSTATE.
 template <class F>
 auto checked(pqxx::connection_base& connection, CallGuard& guard, Duration timeout, F call) {
   try {
     const CallGuard::Scope bounded(guard, timeout);
     return call();
+  } catch (const pqxx::insufficient_privilege& e) {
+    throw refused(e.what(), "42501");
   } catch (const pqxx::sql_error& e) {
     if (!connection.is_open() && e.sqlstate().empty()) throw lost(e.what());
     throw refused(e.what(), e.sqlstate().empty() ? "XX000" : e.sqlstate());

@@ -56,7 +56,7 @@ class MarkerTarget final : public EpochTarget {
         return {.status = TargetStatus::kDone, .reason = {}, .marker = *plain, .created = false};
       }
     }
-    const auto claimed = transaction->claim(request.self, request.initial);
+    auto claimed = transaction->claim(request.self, request.initial);
     LEVADA_FAILPOINT("target.fence.claimed", kRestore);
     if (!claimed) {
       TargetAnswer answer = answer_of(TargetStatus::kFenced, "a later start of the job has taken it over");
@@ -67,6 +67,7 @@ class MarkerTarget final : public EpochTarget {
       return answer_of(TargetStatus::kMissing, "there is no marker");
     }
     transaction->commit();
+    if (LEVADA_PLANTED("target.marker_ignored")) claimed->marker.epoch = request.initial;
     LEVADA_FAILPOINT("target.fence.committed", kRestore);
     return {.status = TargetStatus::kDone,
             .reason = {},
@@ -92,7 +93,8 @@ class MarkerTarget final : public EpochTarget {
     } else if (marker->epoch != request.previous) {
       answer.status = TargetStatus::kGap;
     }
-    if (answer.status != TargetStatus::kDone && !blind_) return answer;
+    const bool blind = blind_ || LEVADA_PLANTED("target.marker_ignored");
+    if (answer.status != TargetStatus::kDone && !blind) return answer;
     transaction->write(*request.records);
     LEVADA_FAILPOINT("target.publish.written", kPublish);
     if (LEVADA_PLANTED("target.marker_apart")) {
@@ -101,7 +103,7 @@ class MarkerTarget final : public EpochTarget {
       transaction = database_->begin();
     }
     if (!transaction->advance(self, request.previous, request.epoch, request.records->count()) &&
-        !unlocked && !blind_) {
+        !unlocked && !blind) {
       return answer_of(TargetStatus::kFenced, "the marker changed although it was locked");
     }
     LEVADA_FAILPOINT("target.publish.marked", kPublish);

@@ -237,6 +237,7 @@ void ThreadedExecutor::stop_publishers() noexcept { publishers_.clear(); }
 BackgroundQueue& ThreadedExecutor::background() { return *writer_; }
 
 void ThreadedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& listener) {
+  workers_.clear();
   std::vector<std::unique_ptr<Worker>> own;
   for (int i = 0; i < worker_count_; ++i) {
     workers_.push_back(std::make_unique<Worker>(clock_, listener));
@@ -259,7 +260,6 @@ void ThreadedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& 
 void ThreadedExecutor::stop() noexcept {
   for (auto& worker : workers_) worker->ask_to_stop();
   for (auto& worker : workers_) worker->stop();
-  workers_.clear();
 }
 
 }  // namespace levada

@@ -5,6 +5,8 @@
 // Invariants: 1. A task is stepped by one thread only.
 //             2. A worker parks only when no step of a whole round made progress and nobody woke it
 //                since before that round: so no wake-up is lost.
+//             3. A stopped worker is there until the next start: the threads of a source may wake it
+//                until the source is closed.
 #pragma once
 
 #include <memory>

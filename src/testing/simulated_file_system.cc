@@ -155,10 +155,10 @@ struct SimulatedFileSystem::State {
         [&] { file.sync_failed = true; });
   }
 
-  // What the disk has of a file when the power comes back: the synced part; of the rest a random
-  // length, in which any sector may be nothing but zeros.
-  void lose(Inode& file, Random& fate) LEVADA_REQUIRES(mutex) {
-    const std::size_t tail = file.content.size() - file.synced;
+  // What the disk has of a file when the power comes back: the synced part; of the rest nothing, or a
+  // random length, in which any sector may be nothing but zeros.
+  void lose(Inode& file, PowerLoss loss, Random& fate) LEVADA_REQUIRES(mutex) {
+    const std::size_t tail = loss == PowerLoss::kAnyPart ? file.content.size() - file.synced : 0;
     file.content.resize(file.synced + fate.below(tail + 1));
     for (std::size_t at = file.synced; at < file.content.size(); at += kSectorBytes) {
       const std::size_t size = std::min(kSectorBytes, file.content.size() - at);
@@ -168,14 +168,15 @@ struct SimulatedFileSystem::State {
     file.sync_failed = false;
   }
 
-  // Each name that changed since the last sync is the old or the new one, on its own.
-  void lose(Directory& in, Random& fate) LEVADA_REQUIRES(mutex) {
+  // Each name that changed since the last sync is the old or the new one, as the loss says or on its own.
+  void lose(Directory& in, PowerLoss loss, Random& fate) LEVADA_REQUIRES(mutex) {
     std::set<std::string> names;
     for (const auto& [name, file] : in.names) names.insert(name);
     for (const auto& [name, file] : in.synced) names.insert(name);
     Directory::Names kept;
     for (const std::string& name : names) {
-      const Directory::Names& from = fate.chance(0.5) ? in.names : in.synced;
+      const bool is_new = loss == PowerLoss::kAnyPart ? fate.chance(0.5) : loss == PowerLoss::kNames;
+      const Directory::Names& from = is_new ? in.names : in.synced;
       const auto found = from.find(name);
       if (found != from.end()) kept.insert(*found);
     }
@@ -282,18 +283,18 @@ void SimulatedFileSystem::crash_at(std::uint64_t nth, std::uint64_t seed) {
   state_->random = Random(seed);
 }
 
-void SimulatedFileSystem::crash(std::uint64_t seed) {
+void SimulatedFileSystem::crash(std::uint64_t seed, PowerLoss loss) {
   MutexLock lock(state_->mutex);
   Random fate(seed);
   std::set<Inode*> files;  // a file may have two names: an old and a new one
   std::vector<std::shared_ptr<Inode>> in_order;
   for (auto& [path, in] : state_->directories) {
-    state_->lose(in, fate);
+    state_->lose(in, loss, fate);
     for (auto& [name, file] : in.names) {
       if (files.insert(file.get()).second) in_order.push_back(file);
     }
   }
-  for (const std::shared_ptr<Inode>& file : in_order) state_->lose(*file, fate);
+  for (const std::shared_ptr<Inode>& file : in_order) state_->lose(*file, loss, fate);
   state_->reboot();
 }
 

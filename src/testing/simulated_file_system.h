@@ -32,6 +32,13 @@ namespace levada::testing {
 /// Thrown by the operation at which the machine stopped and by all later ones until crash().
 struct SimulatedCrash {};
 
+/// What a power loss leaves of bytes and names that were not synced.
+enum class PowerLoss {
+  kNothing,   ///< all of them are gone
+  kNames,     ///< the names are there, of files whose bytes are gone
+  kAnyPart,   ///< bytes in part (torn, short, with holes of zeros), each name on its own
+};
+
 /// The kinds of operations that faults can be asked for.
 enum class FileOperation {
   kCreate,
@@ -57,9 +64,8 @@ class SimulatedFileSystem final : public FileSystem {
   /// Stops at the `nth` operation (from 1, counted from now) that changes anything, or never (0).
   /// An append that is stopped at may have written any first part of its bytes.
   void crash_at(std::uint64_t nth, std::uint64_t seed = 0);
-  /// The power goes: unsynced bytes survive in part (torn, short, with holes of zeros), unsynced
-  /// names survive or not, each on its own; then the machine is back.
-  void crash(std::uint64_t seed);
+  /// The power goes; then the machine is back. `seed` is for kAnyPart.
+  void crash(std::uint64_t seed, PowerLoss loss = PowerLoss::kAnyPart);
   /// The process alone dies: nothing is lost but open files and locks.
   void kill();
   /// Operations so far that change anything: what crash_at() counts.

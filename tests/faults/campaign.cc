@@ -4,34 +4,51 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <fcntl.h>
+#include <pqxx/pqxx>
 #include <unistd.h>
 
+#include "compare.h"
 #include "generator.h"
 #include "job_process.h"
 #include "job_tables.h"
 #include "kafka_client.h"
 #include "producer.h"
 #include "recount.h"
+#include "support/postgres_proxy.h"
 
 namespace faults {
 namespace {
 
 using namespace std::chrono_literals;
 using SteadyClock = std::chrono::steady_clock;
+using levada::testing::CommitCut;
+using levada::testing::PostgresProxy;
 
 constexpr std::int32_t kPartitionCount = 4;
-constexpr std::int32_t kUserCount = 1'000;
-constexpr std::int64_t kRowsPerKill = 20'000;         // are produced in one second
-constexpr std::int64_t kEventTimePerKillMs = 20'000;  // two windows end in it
+// So many that the results of a window go to the server by COPY; late rows go as arrays.
+constexpr std::int32_t kUserCount = 2'500;
+constexpr std::int64_t kRowsPerSecond = 10'000;
+constexpr std::int64_t kEventTimePerSecondMs = 10'000;  // a window ends in it
 constexpr const char* kCheckpointInterval = "100";
+constexpr const char* kProgressInterval = "100";
+constexpr std::int64_t kServerLagMaxMs = 600;
+constexpr std::int64_t kFreezeDelayMaxMs = 1'000;
 constexpr auto kPointTimeout = 8s;
 constexpr std::int32_t kTriesPerPoint = 3;  // one at each parallelism
 constexpr auto kStallMax = 60s;
+constexpr auto kStopMax = 30s;
+constexpr auto kPoll = 50ms;
 constexpr std::size_t kPhaseSize = 16;
 
 // A file in which the job keeps the name of its phase, where a kill cannot tear it.
@@ -61,60 +78,112 @@ class PhaseFile {
   std::string path_;
 };
 
+// The number in a name like manifest-17 or 17.log; -1 where there is none.
+std::int64_t number_in(std::string_view name, std::string_view prefix, std::string_view suffix) {
+  if (!name.starts_with(prefix) || !name.ends_with(suffix)) return -1;
+  if (name.size() <= prefix.size() + suffix.size()) return -1;
+  const std::string digits(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+  return digits.find_first_not_of("0123456789") == std::string::npos ? std::stoll(digits) : -1;
+}
+
+// Calls f for each file below a folder; files come and go meanwhile.
+template <class F>
+void for_each_file(const std::filesystem::path& folder, F f) {
+  std::error_code ignored;
+  for (auto it = std::filesystem::recursive_directory_iterator(folder, ignored);
+       it != std::filesystem::recursive_directory_iterator(); it.increment(ignored)) {
+    f(it->path());
+  }
+}
+
 // The greatest N of the files manifest-N below a folder; -1 when there is none. The rename that
 // gives a manifest this name is what completes a checkpoint.
 std::int64_t newest_manifest(const std::filesystem::path& folder) {
-  constexpr std::string_view kPrefix = "manifest-";
   std::int64_t newest = -1;
-  std::error_code ignored;  // files come and go while the folder is read
-  for (auto it = std::filesystem::recursive_directory_iterator(folder, ignored);
-       it != std::filesystem::recursive_directory_iterator(); it.increment(ignored)) {
-    const std::string name = it->path().filename();
-    if (!name.starts_with(kPrefix)) continue;
-    const std::string number = name.substr(kPrefix.size());
-    if (number.empty() || number.find_first_not_of("0123456789") != std::string::npos) continue;
-    newest = std::max<std::int64_t>(newest, std::stoll(number));
-  }
+  for_each_file(folder, [&](const std::filesystem::path& file) {
+    newest = std::max(newest, number_in(file.filename().string(), "manifest-", ""));
+  });
   return newest;
 }
 
-orders::GeneratorOptions generator_options(const CampaignOptions& options) {
+// "to%20totals" → "to totals"
+std::string decoded(const std::string& name) {
+  std::string text;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == '%' && i + 2 < name.size()) {
+      text += static_cast<char>(std::stoi(name.substr(i + 1, 2), nullptr, 16));
+      i += 2;
+    } else {
+      text += name[i];
+    }
+  }
+  return text;
+}
+
+// Whether an epoch that a manifest has committed is not in the target yet: there is a segment
+// log/<sink>/<subtask>/<epoch>.log of one.
+bool has_unpublished_epoch(const std::filesystem::path& folder,
+                           const std::map<std::string, orders::Marker>& markers) {
+  const std::int64_t newest = newest_manifest(folder);
+  bool found = false;
+  for_each_file(folder, [&](const std::filesystem::path& file) {
+    const std::int64_t epoch = number_in(file.filename().string(), "", ".log");
+    if (epoch < 0 || epoch > newest) return;
+    const auto marker = markers.find(decoded(file.parent_path().parent_path().filename().string()));
+    found = found || epoch > (marker == markers.end() ? 0 : marker->second.epoch);
+  });
+  return found;
+}
+
+// Runs the control script of a server.
+void control(const char* script, const char* action) {
+  const char* path = std::getenv(script);  // NOLINT(concurrency-mt-unsafe): only read here
+  if (path == nullptr) throw std::runtime_error(std::string(script) + " is not set");
+  const std::string command = "'" + std::string(path) + "' " + action;
+  if (std::system(command.c_str()) != 0) {  // NOLINT(concurrency-mt-unsafe)
+    throw std::runtime_error(command + " failed");
+  }
+}
+
+// How long the faults of a leg take, by experience; there must be orders for all that time.
+std::int64_t seconds_for(const FaultCounts& counts) {
+  return 3 * counts.kills + 2 * (counts.cuts + counts.stops) + 5 * counts.postgres_restarts + 10 * counts.broker_kills +
+         10 * counts.zombies + 10;
+}
+
+orders::GeneratorOptions generator_options(const LegOptions& options) {
   orders::GeneratorOptions generator;
-  const std::int64_t second_count = options.kill_count + 2;
+  const std::int64_t seconds = seconds_for(options.faults);
   generator.seed = options.seed;
-  generator.row_count = options.row_count > 0 ? options.row_count : second_count * kRowsPerKill;
-  generator.row_count -= generator.row_count % kPartitionCount;
+  generator.row_count = seconds * kRowsPerSecond;
   generator.partition_count = kPartitionCount;
   generator.user_count = kUserCount;
-  generator.span_ms = second_count * kEventTimePerKillMs;
-  // Which rows are late depends on where batches are cut, so a row may be late in one incarnation
-  // and in time in the next. Without late rows there is one right result, whatever was killed.
-  generator.late_per_mille = 0;
+  generator.span_ms = seconds * kEventTimePerSecondMs;
   return generator;
 }
 
-// What outlives the campaign unless it is removed: topic, tables, and a folder for the checkpoints.
+// What outlives the leg unless it is removed: topic, tables, and a folder for the checkpoints.
 class Scene {
  public:
-  explicit Scene(const CampaignOptions& options)
+  explicit Scene(const LegOptions& options)
       : options_(options),
         name_(std::to_string(SteadyClock::now().time_since_epoch().count()) + "_" +
               std::to_string(getpid())),
-        folder_(std::filesystem::temp_directory_path() / ("kill-campaign-" + name_)),
         topic_("orders_" + name_),
         tables_(options.conninfo,
                 {"user_totals_" + name_, "late_orders_" + name_, "firings_" + name_}) {
-    std::filesystem::create_directory(folder_);
+    std::filesystem::remove_all(options.folder);  // of a leg that was interrupted
+    std::filesystem::create_directories(options.folder);
     orders::create_topic(options.brokers, topic_, kPartitionCount);
   }
   ~Scene() {
     if (options_.keep) {
       std::printf("kept: topic %s, table %s, folder %s\n", topic_.c_str(),
-                  tables_.names().totals.c_str(), folder_.c_str());
+                  tables_.names().totals.c_str(), options_.folder.c_str());
       return;
     }
     try {
-      std::filesystem::remove_all(folder_);
+      std::filesystem::remove_all(options_.folder);
       tables_.drop();
       orders::delete_topic(options_.brokers, topic_);
     } catch (const std::exception& error) {
@@ -126,46 +195,42 @@ class Scene {
 
   const std::string& topic() const { return topic_; }
   const orders::JobTables& tables() const { return tables_; }
-  std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
-  std::string phase_path() const { return folder_ / "phase"; }
 
  private:
-  const CampaignOptions& options_;
+  const LegOptions& options_;
   std::string name_;
-  std::filesystem::path folder_;
   std::string topic_;
   orders::JobTables tables_;
 };
 
-class Campaign {
+class Leg {
  public:
-  explicit Campaign(const CampaignOptions& options)
+  explicit Leg(const LegOptions& options)
       : options_(options),
         dice_(options.seed),
-        deck_(list_fail_points(options.job_path), dice_),
-        kills_(plan_kills(options.kill_count, deck_, dice_)),
+        deck_(list_fail_points(options.job_path), options.kills_by_point, dice_),
+        kills_(plan_kills(options.faults, deck_, dice_)),
         generator_(generator_options(options)),
         scene_(options),
-        phase_file_(scene_.phase_path()),
+        checkpoints_(options.folder / "checkpoints"),
         recount_(options.brokers, scene_.topic(), generator_),
-        producer_({options.brokers, scene_.topic(), rows_per_s()}, generator_) {}
+        producer_({options.brokers, scene_.topic(), kRowsPerSecond}, generator_) {
+    if (options.faults.cuts > 0) proxy_.emplace(options.conninfo);
+  }
 
-  CampaignResult run() {
-    for (std::size_t i = 0; i < kills_.size(); ++i) {
-      const auto kills_left = static_cast<std::int64_t>(kills_.size() - i);
-      producer_.allow(generator_.options().row_count - kills_left * rows_per_s() / 2);
-      carry_out(kills_[i]);
-    }
+  Tally run() {
+    for (const Kill& kill : kills_) carry_out(kill);
+    producer_.hurry();
     producer_.allow(generator_.options().row_count);
     run_to_end();
     compare();
-    return std::move(result_);
+    return std::move(tally_);
   }
 
  private:
-  std::int64_t rows_per_s() const {
-    return std::max<std::int64_t>(1, generator_.options().row_count / (options_.kill_count + 2));
-  }
+  using JobPtr = std::unique_ptr<orders::JobProcess>;
+
+  // ---- processes
 
   std::vector<std::string> job_arguments(std::int32_t parallelism) const {
     const orders::WindowRules& rules = generator_.options().rules;
@@ -176,9 +241,9 @@ class Campaign {
             "--topic",
             scene_.topic(),
             "--postgres",
-            options_.conninfo,
+            (proxy_ ? proxy_->conninfo() : options_.conninfo) + " application_name=" + scene_.topic(),
             "--checkpoints",
-            scene_.checkpoints(),
+            checkpoints_,
             "--parallelism",
             std::to_string(parallelism),
             "--end-offset",
@@ -196,93 +261,319 @@ class Campaign {
             "--log-table",
             names.log,
             "--interval-ms",
-            kCheckpointInterval};
+            kCheckpointInterval,
+            "--progress-ms",
+            kProgressInterval};
   }
+
+  // `fail`: as LEVADA_FAIL has it; empty for none.
+  JobPtr start(std::int32_t parallelism, const std::string& fail = {}) {
+    phase_file_ = PhaseFile(options_.folder / ("phase-" + std::to_string(++start_count_)));
+    phase_file_.clear();
+    std::vector<std::string> variables{"LEVADA_PHASE_FILE=" + phase_file_.path()};
+    if (!fail.empty()) variables.push_back("LEVADA_FAIL=" + fail);
+    if (options_.without_marker) variables.emplace_back("LEVADA_PLANT=target.marker_ignored");
+    return std::make_unique<orders::JobProcess>(job_arguments(parallelism), variables, kPartitionCount);
+  }
+
+  // Produces on and reads what the job says, until `holds` or the time is up. False when it is. Throws
+  // when the job ends meanwhile.
+  bool wait_until(orders::JobProcess& job, std::chrono::milliseconds time,
+                  const std::function<bool()>& holds) {
+    const auto deadline = SteadyClock::now() + time;
+    while (!holds()) {
+      if (!job.running()) throw std::runtime_error("the job ended with " + job.describe_end());
+      if (SteadyClock::now() > deadline) return false;
+      step(job, kPoll);
+    }
+    return true;
+  }
+
+  // Reads the job's output for a while, with orders coming all the time.
+  void step(orders::JobProcess& job, std::chrono::milliseconds time) {
+    producer_.allow(std::min(producer_.delivered_count() + kRowsPerSecond,
+                             generator_.options().row_count - kRowsPerSecond));
+    if (const auto progress = job.next_progress(time)) progress_[&job] = *progress;
+    check_health();
+  }
+
+  bool has_rows(const orders::JobProcess& job) {
+    const auto found = progress_.find(&job);
+    return found != progress_.end() && found->second.rows > 0;
+  }
+
+  void wait_for_rows(orders::JobProcess& job) {
+    if (!wait_until(job, kStallMax, [&] { return has_rows(job); })) {
+      throw std::runtime_error("the job reads no rows");
+    }
+  }
+
+  std::int64_t published() const {
+    std::int64_t sum = 0;
+    for (const auto& [sink, marker] : scene_.tables().read_markers()) sum += marker.rows;
+    return sum;
+  }
+
+  // Whatever went wrong before: the job goes on.
+  void wait_for_publish(orders::JobProcess& job, const char* after) {
+    const std::int64_t before = published();
+    if (!wait_until(job, kStallMax, [&] { return published() > before; })) {
+      throw std::runtime_error(std::string("nothing is published any more after ") + after);
+    }
+  }
+
+  // ---- kills
 
   // A fail point that is not reached (some are not at every parallelism) is tried again in the next
   // incarnation, sooner, and at last replaced by another: half of the kills are at fail points.
   void carry_out(Kill kill) {
     if (!kill.point) {
-      run_and_kill(kill);
+      kill_at_random(kill);
       return;
     }
-    for (std::int32_t try_count = 1; !run_and_kill(kill); ++try_count) {
+    std::size_t replaced = 0;
+    for (std::int32_t try_count = 1; !kill_at_point(kill); ++try_count) {
       kill.parallelism = kill.parallelism % 3 + 1;
       kill.nth = 1;
       if (try_count < kTriesPerPoint) continue;
-      result_.unreached_points.push_back(kill.point->name);
-      if (result_.unreached_points.size() > kills_.size()) {
-        throw std::runtime_error("too many fail points were never reached");
-      }
+      ++tally_.unreached[kill.point->name];
+      if (++replaced > deck_.size()) throw std::runtime_error("no fail point was reached");
       kill.point = deck_.draw();
       try_count = 0;
     }
   }
 
   // One incarnation. False when it did not come to its fail point and was killed without it.
-  bool run_and_kill(const Kill& kill) {
-    phase_file_.clear();
-    std::vector<std::string> variables{"LEVADA_PHASE_FILE=" + phase_file_.path()};
-    if (kill.point) {
-      variables.push_back("LEVADA_FAIL=" + kill.point->name + ":" + std::to_string(kill.nth) +
-                          ":kill");
-    }
-    const std::int64_t manifest_before = newest_manifest(scene_.checkpoints());
-    orders::JobProcess job(job_arguments(kill.parallelism), variables, kPartitionCount);
-    if (result_.incarnation_count == 0) wait_for_first_row(job);
-    wait(job, kill.point ? std::chrono::milliseconds(kPointTimeout) : kill.delay);
-    const bool reached = !job.running();
-    job.kill();
-    if (!job.was_killed()) throw std::runtime_error("the job ended with " + job.describe_end());
-
-    count_kill(kill, reached);
-    if (newest_manifest(scene_.checkpoints()) > manifest_before) {
-      ++result_.incarnations_with_checkpoint;
-    }
+  bool kill_at_point(const Kill& kill) {
+    const std::int64_t manifest_before = newest_manifest(checkpoints_);
+    const JobPtr job = start(kill.parallelism, spec(*kill.point, kill.nth, "kill"));
+    if (tally_.count("incarnations") == 0) wait_for_first_row(*job);
+    run_for(*job, kPointTimeout);
+    const bool reached = !job->running();
+    end_by_kill(*job);
+    count_kill(reached ? kill.point->name : "(random)", reached ? kill.point->phase : phase_file_.read(),
+               kill.parallelism, manifest_before);
     return reached;
   }
 
-  void count_kill(const Kill& kill, bool reached) {
-    const bool at_point = kill.point && reached;
-    const std::string point = at_point ? kill.point->name : "(random)";
-    const std::string phase = at_point ? kill.point->phase : phase_file_.read();
-    ++result_.incarnation_count;
-    ++result_.kill_count;
-    ++result_.kills_by_phase[phase];
-    ++result_.kills_by_point[point];
-    std::printf("  kill %d at parallelism %d: %s, phase %s%s\n", result_.kill_count,
-                kill.parallelism, point.c_str(), phase.c_str(),
-                kill.point && !reached ? (", did not reach " + kill.point->name).c_str() : "");
-    std::fflush(stdout);
+  void kill_at_random(const Kill& kill) {
+    const std::int64_t manifest_before = newest_manifest(checkpoints_);
+    std::string stop = zombie_spec(kill);
+    JobPtr job = start(kill.parallelism, stop);
+    if (tally_.count("incarnations") == 0) wait_for_first_row(*job);
+    for (const Fault fault : kill.faults) {
+      switch (fault) {
+        case Fault::kZombie:
+          job = overtake(std::move(job), kill.parallelism, !std::exchange(stop, {}).empty());
+          break;
+        case Fault::kStop:
+          stop_well(*job);
+          job = start(kill.parallelism);
+          break;
+        case Fault::kCut: cut_around_commit(*job); break;
+        case Fault::kPostgresRestart: restart_postgres(*job); break;
+        case Fault::kBrokerKill: kill_broker(*job); break;
+      }
+    }
+    run_for(*job, kill.delay);
+    end_by_kill(*job);
+    count_kill("(random)", phase_file_.read(), kill.parallelism, manifest_before);
+  }
+
+  static std::string spec(const FailPoint& point, std::int32_t nth, const char* action) {
+    return point.name + ":" + std::to_string(nth) + ":" + action;
   }
 
   // The first kill comes after the first row, also where the job is slow to start.
   void wait_for_first_row(orders::JobProcess& job) {
     const auto deadline = SteadyClock::now() + kStallMax;
-    while (job.running() && SteadyClock::now() < deadline) {
-      check_health();
-      const auto progress = job.next_progress(50ms);
-      if (progress && progress->rows > 0) return;
-    }
+    while (job.running() && !has_rows(job) && SteadyClock::now() < deadline) step(job, kPoll);
   }
 
-  void wait(orders::JobProcess& job, std::chrono::milliseconds time) {
+  void run_for(orders::JobProcess& job, std::chrono::milliseconds time) {
     const auto deadline = SteadyClock::now() + time;
     while (job.running() && SteadyClock::now() < deadline) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - SteadyClock::now());
-      (void)job.next_progress(left);
+      step(job, std::min<std::chrono::milliseconds>(left, kPoll));
     }
-    check_health();
   }
 
+  static void end_by_kill(orders::JobProcess& job) {
+    job.kill();
+    if (!job.was_killed()) throw std::runtime_error("the job ended with " + job.describe_end());
+  }
+
+  void count_kill(const std::string& point, const std::string& phase, std::int32_t parallelism,
+                  std::int64_t manifest_before) {
+    const bool between = has_unpublished_epoch(checkpoints_, scene_.tables().read_markers());
+    ++tally_.counts["incarnations"];
+    ++tally_.counts["kills"];
+    if (point != "(random)") ++tally_.counts["kills_at_points"];
+    if (between) ++tally_.counts["kills_before_publish"];
+    if (newest_manifest(checkpoints_) > manifest_before) ++tally_.counts["with_checkpoint"];
+    ++tally_.kills_by_phase[phase];
+    ++tally_.kills_by_point[point];
+    say("kill " + std::to_string(tally_.count("kills")) + " at parallelism " +
+        std::to_string(parallelism) + ": " + point + ", phase " + phase +
+        (between ? ", an epoch was not published yet" : ""));
+    progress_.clear();
+  }
+
+  static void say(const std::string& what) {
+    std::printf("  %s\n", what.c_str());
+    std::fflush(stdout);
+  }
+
+  // ---- what else goes wrong
+
+  void cut_around_commit(orders::JobProcess& job) {
+    // The first commits of an incarnation claim the markers, the later ones publish.
+    if (dice_.below(3) > 0) wait_for_rows(job);
+    CommitCut cut;
+    cut.where = static_cast<CommitCut::Where>(dice_.below(3));
+    if (cut.where == CommitCut::kBefore) {
+      cut.bytes = static_cast<std::size_t>(dice_.below(CommitCut::kRequestBytes));
+    } else if (cut.where == CommitCut::kInReply) {
+      cut.bytes = static_cast<std::size_t>(dice_.below(CommitCut::kReplyBytes));
+    }
+    if (cut.where != CommitCut::kInReply && dice_.below(2) == 0) {
+      cut.server_lags = std::chrono::milliseconds(dice_.below(kServerLagMaxMs));
+    }
+    const std::uint64_t before = proxy_->cuts();
+    proxy_->cut_at_commit(cut);
+    if (!wait_until(job, kStallMax, [&] { return proxy_->cuts() > before; })) {
+      throw std::runtime_error("nothing was committed for a minute");
+    }
+    static constexpr const char* kNames[] = {"cuts_before_commit", "cuts_after_commit", "cuts_in_reply"};
+    ++tally_.counts["cuts"];
+    ++tally_.counts[kNames[cut.where]];
+    say(std::string("cut: ") + kNames[cut.where] + ", byte " + std::to_string(cut.bytes) +
+        ", the server lags " + std::to_string(cut.server_lags.count()) + " ms");
+    if (dice_.below(2) == 0) wait_for_publish(job, "a cut");
+  }
+
+  void restart_postgres(orders::JobProcess& job) {
+    if (dice_.below(2) == 0) wait_for_rows(job);
+    control("LEVADA_TEST_POSTGRES_CTL", "kill");  // its immediate shutdown
+    run_for(job, std::chrono::milliseconds(dice_.below(500)));
+    control("LEVADA_TEST_POSTGRES_CTL", "start");
+    ++tally_.counts["postgres_restarts"];
+    say("PostgreSQL restarted");
+    wait_for_publish(job, "a restart of PostgreSQL");
+  }
+
+  void kill_broker(orders::JobProcess& job) {
+    if (dice_.below(2) == 0) wait_for_rows(job);
+    control("LEVADA_TEST_KAFKA_CTL", "kill");
+    run_for(job, std::chrono::milliseconds(dice_.below(500)));
+    control("LEVADA_TEST_KAFKA_CTL", "start");
+    ++tally_.counts["broker_kills"];
+    say("the broker was killed");
+    wait_for_publish(job, "a kill of the broker");
+  }
+
+  // Half of the time it is asked twice.
+  void stop_well(orders::JobProcess& job) {
+    wait_for_rows(job);
+    run_for(job, std::chrono::milliseconds(dice_.below(kFreezeDelayMaxMs)));
+    job.ask_to_stop();
+    if (dice_.below(2) == 0) {
+      run_for(job, std::chrono::milliseconds(dice_.below(20)));
+      if (job.running()) job.ask_to_stop();
+    }
+    run_for(job, kStopMax);
+    if (job.running()) throw std::runtime_error("the job does not stop");
+    if (!job.exited_well()) throw std::runtime_error("a stopped job ended with " + job.describe_end());
+    if (has_unpublished_epoch(checkpoints_, scene_.tables().read_markers())) {
+      throw std::runtime_error("a stopped job left an epoch unpublished");
+    }
+    ++tally_.counts["stops"];
+    say("stopped");
+    progress_.clear();
+  }
+
+  // Half of the zombies freeze at a fail point, half at a random time.
+  std::string zombie_spec(const Kill& kill) {
+    if (kill.faults.empty() || kill.faults.front() != Fault::kZombie || dice_.below(2) == 0) return {};
+    const FailPoint& point = deck_.peek();
+    return spec(point, draw_nth(point, dice_), "stop");
+  }
+
+  // Freezes the job. A second instance on its directory is refused: it still has the lock. One on a copy
+  // of it, as on another machine, takes over; then the first one is thawed, and must give up.
+  JobPtr overtake(JobPtr job, std::int32_t parallelism, bool at_point) {
+    const std::chrono::milliseconds delay(dice_.below(kFreezeDelayMaxMs));
+    if (at_point) {
+      at_point = wait_until(*job, kPointTimeout, [&] { return job->paused(); });
+    } else {
+      wait_for_rows(*job);
+      run_for(*job, delay);
+    }
+    job->pause();
+    if (!wait_until(*job, kStallMax, [&] { return job->paused(); })) {
+      throw std::runtime_error("the job does not freeze");
+    }
+    expect_refused(parallelism);
+
+    const std::filesystem::path frozen = checkpoints_;
+    checkpoints_ = options_.folder / ("checkpoints-" + std::to_string(++copy_count_));
+    std::filesystem::copy(frozen, checkpoints_, std::filesystem::copy_options::recursive);
+    JobPtr second = start(parallelism);
+    // It may have to wait for what the frozen one has locked.
+    if (!wait_until(*second, kStallMax, [&] { return has_rows(*second) || waits_for_lock(); })) {
+      throw std::runtime_error("a second instance does not take over");
+    }
+    job->resume();
+    const auto deadline = SteadyClock::now() + kStallMax;
+    while (job->running()) {
+      if (SteadyClock::now() > deadline) throw std::runtime_error("a zombie lives on");
+      if (!second->running()) throw std::runtime_error("the job ended with " + second->describe_end());
+      step(*second, 1ms);
+      step(*job, kPoll);
+    }
+    const std::string end = job->describe_end();
+    if (!end.starts_with("exit 1: ") || (end.find("later instance") == std::string::npos &&
+                                         end.find("this checkpoint directory is new") == std::string::npos)) {
+      throw std::runtime_error("a zombie ended with " + end);
+    }
+    std::filesystem::remove_all(frozen);
+    ++tally_.counts["zombies"];
+    if (at_point) ++tally_.counts["zombies_at_points"];
+    say(std::string("zombie, frozen ") + (at_point ? "at a fail point" : "at a random time") + ": " + end);
+    progress_.erase(job.get());
+    wait_for_publish(*second, "a take-over");
+    return second;
+  }
+
+  // Whether the job waits for the lock of another transaction.
+  bool waits_for_lock() const {
+    pqxx::connection connection(options_.conninfo);
+    pqxx::work work(connection);
+    return work.exec("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
+                     "application_name = " + work.quote(scene_.topic()))[0][0].as<int>() > 0;
+  }
+
+  void expect_refused(std::int32_t parallelism) {
+    const JobPtr second = start(parallelism);
+    const auto deadline = SteadyClock::now() + kStallMax;
+    while (second->running() && SteadyClock::now() < deadline) step(*second, kPoll);
+    progress_.erase(second.get());
+    if (second->running()) throw std::runtime_error("a second instance is not refused");
+    const std::string end = second->describe_end();
+    if (end.find("another instance of job") == std::string::npos) {
+      throw std::runtime_error("a second instance ended with " + end);
+    }
+  }
+
+  // ---- the end
+
   void run_to_end() {
-    const std::int64_t manifest_before = newest_manifest(scene_.checkpoints());
-    const auto parallelism = static_cast<std::int32_t>(kills_.size() % 3) + 1;
-    orders::JobProcess job(job_arguments(parallelism), {}, kPartitionCount);
+    const std::int64_t manifest_before = newest_manifest(checkpoints_);
+    const JobPtr job = start(static_cast<std::int32_t>(kills_.size() % 3) + 1);
     orders::Progress last;
     auto last_change = SteadyClock::now();
-    while (job.running() || !recount_.finished()) {
-      const auto progress = job.next_progress(100ms);
+    while (job->running() || !recount_.finished()) {
+      const auto progress = job->next_progress(100ms);
       if (progress && *progress != last) {
         last = *progress;
         last_change = SteadyClock::now();
@@ -292,13 +583,11 @@ class Campaign {
         throw std::runtime_error("the last run makes no progress after " +
                                  std::to_string(last.rows) + " rows");
       }
-      if (!job.running()) std::this_thread::sleep_for(10ms);
+      if (!job->running()) std::this_thread::sleep_for(10ms);
     }
-    if (!job.exited_well()) throw std::runtime_error("the job ended with " + job.describe_end());
-    ++result_.incarnation_count;
-    if (newest_manifest(scene_.checkpoints()) > manifest_before) {
-      ++result_.incarnations_with_checkpoint;
-    }
+    if (!job->exited_well()) throw std::runtime_error("the job ended with " + job->describe_end());
+    ++tally_.counts["incarnations"];
+    if (newest_manifest(checkpoints_) > manifest_before) ++tally_.counts["with_checkpoint"];
   }
 
   void check_health() const {
@@ -308,34 +597,69 @@ class Campaign {
 
   void compare() {
     const orders::Tables tables = scene_.tables().read();
+    const auto markers = scene_.tables().read_markers();
     const orders::WindowRules& rules = generator_.options().rules;
-    for (const auto& partition : recount_.topic()) {
-      result_.row_count += static_cast<std::int64_t>(partition.size());
-    }
-    result_.topic.claim = std::to_string(result_.row_count) + " rows produced and read back";
-    result_.topic.lost = generator_.options().row_count - result_.row_count;
-    result_.totals = orders::check_totals(recount_.topic(), tables, rules);
-    result_.late =
-        orders::check_late_rows(recount_.topic(), tables, rules, orders::Repeats::kAllowed);
-    result_.log = orders::check_log(recount_.topic(), tables, rules);
+    std::int64_t rows = 0;
+    for (const auto& partition : recount_.topic()) rows += static_cast<std::int64_t>(partition.size());
+    tally_.counts["rows"] = rows;
+    tally_.counts["late_rows"] = static_cast<std::int64_t>(tables.late.size());
+    tally_.counts["firings"] = static_cast<std::int64_t>(tables.log.size());
+
+    orders::Check topic;
+    topic.lost = generator_.options().row_count - rows;
+    note("topic", topic);
+    note("upsert", orders::check_totals(recount_.topic(), tables, rules));
+    note("late", orders::check_late_rows(recount_.topic(), tables, rules));
+    note("insert", orders::check_log(recount_.topic(), tables, rules));
+    note("rows_of_markers", check_rows("to late orders", markers, tables.late.size()));
+    note("rows_of_markers", check_rows("to log", markers, tables.log.size()));
   }
 
-  const CampaignOptions& options_;
+  // What was published under the marker of an insert-only table is what is there.
+  orders::Check check_rows(const std::string& sink, const std::map<std::string, orders::Marker>& markers,
+                           std::size_t found) const {
+    orders::Check check;
+    const auto marker = markers.find(sink);
+    const std::int64_t published = marker == markers.end() ? 0 : marker->second.rows;
+    const auto more = static_cast<std::int64_t>(found) - published;
+    (more < 0 ? check.lost : check.duplicated) = std::abs(more);
+    if (more != 0) {
+      check.examples.push_back("the marker of '" + sink + "' says " + std::to_string(published) +
+                               " rows, the table has " + std::to_string(found));
+    }
+    return check;
+  }
+
+  void note(const std::string& table, const orders::Check& check) {
+    tally_.counts[table + "_lost"] += check.lost;
+    tally_.counts[table + "_duplicated"] += check.duplicated;
+    tally_.counts[table + "_wrong"] += check.wrong;
+    for (const std::string& example : check.examples) say(table + ": " + example);
+    if (table == "rows_of_markers") return;  // says the same of the same rows
+    tally_.counts["lost"] += check.lost;
+    tally_.counts["duplicated"] += check.duplicated;
+    tally_.counts["wrong"] += check.wrong;
+  }
+
+  const LegOptions& options_;
   Dice dice_;
   FailPointDeck deck_;
   std::vector<Kill> kills_;
   orders::Generator generator_;
   Scene scene_;
-  PhaseFile phase_file_;
+  std::filesystem::path checkpoints_;
+  std::optional<PostgresProxy> proxy_;
+  PhaseFile phase_file_{{}};
+  std::int64_t start_count_ = 0;
+  std::int64_t copy_count_ = 0;
+  std::map<const orders::JobProcess*, orders::Progress> progress_;  // the last of each
   orders::Recount recount_;
   orders::Producer producer_;
-  CampaignResult result_;
+  Tally tally_;
 };
 
 }  // namespace
 
-CampaignResult run_campaign(const CampaignOptions& options) {
-  return Campaign(options).run();
-}
+Tally run_leg(const LegOptions& options) { return Leg(options).run(); }
 
 }  // namespace faults

@@ -2,6 +2,9 @@
 // reported as what it is. Needs no server; the tables are vectors.
 
 #include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -46,9 +49,7 @@ class CheckerTest : public testing::Test {
 
   Check totals() const { return check_totals(topic_, tables_, rules_); }
   Check accounts() const { return check_accounts(topic_, tables_); }
-  Check late(Repeats repeats = Repeats::kForbidden) const {
-    return check_late_rows(topic_, tables_, rules_, repeats);
-  }
+  Check late() const { return check_late_rows(topic_, tables_, rules_); }
   Check late_determined() const { return check_late_rows_determined(topic_, tables_, rules_); }
   Check log() const { return check_log(topic_, tables_, rules_); }
 
@@ -203,26 +204,105 @@ TEST_F(CheckerTest, ReportsACancelledRowInTheLateTable) {
   expect_counts(accounts(), 0, 1, 0);
 }
 
-TEST_F(CheckerTest, ReportsALateRowTwiceUnlessTheJobWasKilled) {
+TEST_F(CheckerTest, ReportsALateRowTwice) {
   tables_.late.push_back(tables_.late.front());
   expect_counts(late(), 0, 1, 0);
-  const Check allowed = late(Repeats::kAllowed);
-  EXPECT_TRUE(allowed.holds());
-  EXPECT_EQ(allowed.repeated, 1);
 }
 
-TEST_F(CheckerTest, CountsARepeatedFiringAndReportsAMissingOne) {
+TEST_F(CheckerTest, ReportsAFiringTwice) {
   tables_.log.push_back(tables_.log.front());
-  EXPECT_TRUE(log().holds());
-  EXPECT_EQ(log().repeated, 1);
+  expect_counts(log(), 0, 1, 0);
+}
+
+TEST_F(CheckerTest, ReportsAMissingFiring) {
   tables_.log.erase(tables_.log.begin() + 2);
   expect_counts(log(), 1, 0, 0);
 }
 
-TEST_F(CheckerTest, ReportsAFiringWithOtherNumbers) {
+TEST_F(CheckerTest, ReportsAFiringOfAWindowThatDoesNotExist) {
   tables_.log.push_back(tables_.log.front());
-  ++tables_.log.back().totals.orders;
+  tables_.log.back().user = generator_.options().user_count;
   expect_counts(log(), 0, 0, 1);
+}
+
+TEST_F(CheckerTest, ReportsAFiringWithASumWrongInTheLastDigit) {
+  ++tables_.log[4].totals.total;
+  expect_counts(log(), 1, 0, 1);
+}
+
+// A window that fired twice, for an order that came after the first time.
+class CheckerOfFiringsTest : public CheckerTest {
+ protected:
+  CheckerOfFiringsTest() {
+    second_ = std::find_if(tables_.log.begin(), tables_.log.end(), [](const TotalsRow& row) {
+      return row.totals.orders >= 2 && row.totals.smallest < row.totals.largest;
+    });
+    TotalsRow first = *second_;
+    --first.totals.orders;
+    first.totals.total -= first.totals.smallest;
+    second_ = tables_.log.insert(second_, first) + 1;
+  }
+  std::vector<TotalsRow>::iterator second_;
+};
+
+TEST_F(CheckerOfFiringsTest, BelievesThatItFiredAgain) { EXPECT_TRUE(log().holds()); }
+
+TEST_F(CheckerOfFiringsTest, ReportsTwoFiringsSwapped) {
+  std::iter_swap(second_, second_ - 1);
+  expect_counts(log(), 0, 0, 1);
+}
+
+TEST_F(CheckerOfFiringsTest, ReportsTheEarlierFiringDoneAgain) {
+  tables_.log.push_back(*(second_ - 1));
+  expect_counts(log(), 0, 1, 0);
+}
+
+TEST_F(CheckerOfFiringsTest, ReportsAnOlderFiringThatOverwroteTheNewerOne) {
+  const TotalsRow older = *(second_ - 1);
+  for (TotalsRow& row : tables_.totals) {
+    if (row.user == older.user && row.window_start_us == older.window_start_us) row = older;
+  }
+  expect_counts(totals(), 1, 0, 0);
+}
+
+// The rows of one epoch are the firings of one window of event time.
+TEST_F(CheckerTest, ReportsAnEpochOfWhichHalfIsThere) {
+  const std::int64_t start_us = tables_.log.front().window_start_us;
+  std::int64_t removed = 0, kept = 0, orders = 0;
+  const auto is_removed = [&](const TotalsRow& row) {
+    if (row.window_start_us != start_us || kept++ % 2 == 0) return false;
+    ++removed;
+    orders += row.totals.orders;
+    return true;
+  };
+  std::erase_if(tables_.log, is_removed);
+  EXPECT_GT(removed, 10);
+  expect_counts(log(), removed, 0, 0);
+  orders = kept = 0;
+  std::erase_if(tables_.totals, is_removed);
+  expect_counts(totals(), orders, 0, 0);
+}
+
+TEST_F(CheckerTest, ReportsAnEpochThatIsThereTwice) {
+  const std::int64_t start_us = tables_.log.front().window_start_us;
+  std::vector<TotalsRow> epoch;
+  std::copy_if(tables_.log.begin(), tables_.log.end(), std::back_inserter(epoch),
+               [&](const TotalsRow& row) { return row.window_start_us == start_us; });
+  tables_.log.insert(tables_.log.end(), epoch.begin(), epoch.end());
+  expect_counts(log(), 0, static_cast<std::int64_t>(epoch.size()), 0);
+}
+
+// Within one user: both windows are there, each with the other's numbers.
+TEST_F(CheckerTest, ReportsRowsSwappedWithinAKey) {
+  TotalsRow& first = tables_.totals[0];
+  const auto other =
+      std::find_if(tables_.totals.begin() + 1, tables_.totals.end(), [&](const TotalsRow& row) {
+        return row.user == first.user && row.totals.orders != first.totals.orders;
+      });
+  ASSERT_NE(other, tables_.totals.end());
+  const std::int64_t difference = std::abs(other->totals.orders - first.totals.orders);
+  std::swap(first.totals, other->totals);
+  expect_counts(totals(), difference, difference, 0);
 }
 
 // A border case each way: at equality the row is late, one millisecond before it is not.

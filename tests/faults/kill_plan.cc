@@ -4,6 +4,7 @@
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "job_process.h"
 
@@ -23,6 +24,18 @@ bool is_of_another_sink(const FailPoint& point) {
   return point.phase == "flush" || point.name.starts_with("files.");
 }
 
+std::vector<Fault> faults_in(const FaultCounts& counts) {
+  std::vector<Fault> faults;
+  for (const auto& [fault, count] : {std::pair{Fault::kZombie, counts.zombies},
+                                     std::pair{Fault::kStop, counts.stops},
+                                     std::pair{Fault::kCut, counts.cuts},
+                                     std::pair{Fault::kPostgresRestart, counts.postgres_restarts},
+                                     std::pair{Fault::kBrokerKill, counts.broker_kills}}) {
+    faults.insert(faults.end(), static_cast<std::size_t>(count), fault);
+  }
+  return faults;
+}
+
 }  // namespace
 
 // splitmix64. Source: Steele, Lea, Flood, OOPSLA 2014.
@@ -34,27 +47,27 @@ std::int64_t Dice::below(std::int64_t bound) {
   return static_cast<std::int64_t>((z ^ (z >> 31)) % static_cast<std::uint64_t>(bound));
 }
 
-FailPointDeck::FailPointDeck(std::vector<FailPoint> points, Dice& dice)
-    : points_(std::move(points)), dice_(dice) {
-  for (const char* phase : kPhases) {
-    std::vector<FailPoint> of_phase;
-    std::copy_if(points_.begin(), points_.end(), std::back_inserter(of_phase),
-                 [phase](const FailPoint& point) { return point.phase == phase; });
-    if (of_phase.empty()) continue;
-    dice_.shuffle(of_phase);
-    drawn_from_.push_back(of_phase.front());
-  }
-  dice_.shuffle(drawn_from_);
+FailPointDeck::FailPointDeck(std::vector<FailPoint> points, std::map<std::string, std::int32_t> kills,
+                             Dice& dice)
+    : points_(std::move(points)), kills_(std::move(kills)), dice_(dice) {
+  for (const FailPoint& point : points_) kills_by_phase_[point.phase] += kills_[point.name];
 }
 
 FailPoint FailPointDeck::draw() {
-  if (drawn_from_.empty()) {
-    drawn_from_ = points_;
-    dice_.shuffle(drawn_from_);
-  }
-  FailPoint point = drawn_from_.back();
-  drawn_from_.pop_back();
-  return point;
+  dice_.shuffle(points_);
+  const auto rank = [this](const FailPoint& point) {
+    return std::pair(kills_by_phase_[point.phase] > 0, kills_[point.name]);
+  };
+  const auto least = std::min_element(
+      points_.begin(), points_.end(),
+      [&](const FailPoint& a, const FailPoint& b) { return rank(a) < rank(b); });
+  ++kills_[least->name];
+  ++kills_by_phase_[least->phase];
+  return *least;
+}
+
+const FailPoint& FailPointDeck::peek() {
+  return points_[static_cast<std::size_t>(dice_.below(static_cast<std::int64_t>(points_.size())))];
 }
 
 std::int32_t draw_nth(const FailPoint& point, Dice& dice) {
@@ -63,22 +76,31 @@ std::int32_t draw_nth(const FailPoint& point, Dice& dice) {
   return static_cast<std::int32_t>(1 + dice.below(point.phase == "run" ? 60 : 8));
 }
 
-std::vector<Kill> plan_kills(std::int32_t kill_count, FailPointDeck& deck, Dice& dice) {
-  std::vector<Kill> kills(static_cast<std::size_t>(kill_count));
+std::vector<Kill> plan_kills(const FaultCounts& counts, FailPointDeck& deck, Dice& dice) {
+  std::vector<Kill> kills(static_cast<std::size_t>(counts.kills));
+  std::vector<Fault> faults = faults_in(counts);
+  dice.shuffle(faults);
+  const std::size_t first = faults.empty() ? 0 : 1;  // one at a random time at least, to come after them
+  std::vector<Kill*> at_random_times;
   for (std::size_t i = 0; i < kills.size(); ++i) {
-    if (i % 2 == 0) {
+    if ((i + first) % 2 == 0) {
       kills[i].point = deck.draw();
       kills[i].nth = draw_nth(*kills[i].point, dice);
     } else {
       kills[i].delay = std::chrono::milliseconds(dice.below(kRandomDelayMaxMs));
+      at_random_times.push_back(&kills[i]);
     }
   }
+  for (std::size_t i = 0; i < faults.size(); ++i) {
+    at_random_times[i % at_random_times.size()]->faults.push_back(faults[i]);
+  }
+  for (Kill& kill : kills) std::sort(kill.faults.begin(), kill.faults.end());
   dice.shuffle(kills);
-  // The first incarnation has nothing to restore.
-  const auto first = std::find_if(kills.begin(), kills.end(), [](const Kill& kill) {
-    return !kill.point || kill.point->phase != "restore";
+  // The first incarnation has nothing to restore, and nothing that a second one could take over.
+  const auto plain = std::find_if(kills.begin(), kills.end(), [](const Kill& kill) {
+    return kill.faults.empty() && (!kill.point || kill.point->phase != "restore");
   });
-  if (first != kills.end()) std::iter_swap(kills.begin(), first);
+  if (plain != kills.end()) std::iter_swap(kills.begin(), plain);
   for (std::size_t i = 0; i < kills.size(); ++i) {
     kills[i].parallelism = static_cast<std::int32_t>(i % kParallelismMax) + 1;
   }

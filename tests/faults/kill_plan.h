@@ -1,11 +1,13 @@
-// Which kills a campaign makes: drawn from a seed before it starts, so that the seed replays them.
+// Which kills a leg of a campaign makes, and what else goes wrong before them: drawn from a seed before
+// it starts, so that the seed replays them.
 //
-// Half of the kills come at random times, half at named fail points of the job. Every phase that
-// has fail points gets one before any gets a second.
+// Half of the kills come at random times, half at named fail points of the job, those first that had
+// the fewest kills so far. The other faults come before kills at random times.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,12 +23,17 @@ struct FailPoint {
   std::string phase;
 };
 
-struct Kill {
-  std::optional<FailPoint> point;     // nothing: at a random time
-  std::int32_t nth = 1;               // the job dies when it comes to the point for the nth time
-  std::chrono::milliseconds delay{};  // at a random time: so long after the start
-  std::int32_t parallelism = 1;
+// How many faults of each kind.
+struct FaultCounts {
+  std::int32_t kills = 0;
+  std::int32_t cuts = 0;               // of a connection to PostgreSQL, around a COMMIT
+  std::int32_t postgres_restarts = 0;  // without a word to its clients
+  std::int32_t broker_kills = 0;       // SIGKILL, and started again
+  std::int32_t zombies = 0;            // frozen, overtaken by a second instance, thawed
+  std::int32_t stops = 0;              // SIGTERM, once or twice, and started again
 };
+
+enum class Fault { kZombie, kStop, kCut, kPostgresRestart, kBrokerKill };
 
 // Draws random numbers the same way on every machine.
 class Dice {
@@ -46,20 +53,34 @@ class Dice {
   std::uint64_t state_;
 };
 
-// An endless supply of fail points: first one of each phase, then all in random order, again and
-// again.
+struct Kill {
+  std::optional<FailPoint> point;     // nothing: at a random time
+  std::int32_t nth = 1;               // the job dies when it comes to the point for the nth time
+  std::chrono::milliseconds delay{};  // at a random time: so long after what came before
+  std::int32_t parallelism = 1;
+  std::vector<Fault> faults;          // before it, zombies first
+};
+
+// An endless supply of fail points. Each time one of those with the fewest kills, in random order; while
+// a phase had none, one of such a phase.
 class FailPointDeck {
  public:
-  FailPointDeck(std::vector<FailPoint> points, Dice& dice);
+  // `kills`: how many each had so far, by name.
+  FailPointDeck(std::vector<FailPoint> points, std::map<std::string, std::int32_t> kills, Dice& dice);
+  // Counts as a kill.
   FailPoint draw();
+  // Any of them, and counts nothing.
+  const FailPoint& peek();
+  std::size_t size() const { return points_.size(); }
 
  private:
   std::vector<FailPoint> points_;
-  std::vector<FailPoint> drawn_from_;  // from the back
+  std::map<std::string, std::int32_t> kills_;
+  std::map<std::string, std::int32_t> kills_by_phase_;
   Dice& dice_;
 };
 
-std::vector<Kill> plan_kills(std::int32_t kill_count, FailPointDeck& deck, Dice& dice);
+std::vector<Kill> plan_kills(const FaultCounts& counts, FailPointDeck& deck, Dice& dice);
 
 // How often the job passes the point before it dies there, so that kills spread over the time that
 // an incarnation has.

@@ -24,7 +24,7 @@ constexpr std::int64_t kFirst = 1'000, kAll = 2'000;
 
 class ServerOutage : public ::testing::Test {
  protected:
-  Job start() {
+  Job start(Duration call_timeout = 30s) {
     StreamEnvironment env({.checkpoint = {.interval = 100ms, .directory = dir.path()}});
     env.from_source(kafka::source<Item>({.brokers = brokers(), .topics = {place.topic()}}))
         .uid("items")
@@ -32,6 +32,7 @@ class ServerOutage : public ::testing::Test {
                                          .table = place.table(),
                                          .key = {&Item::id},
                                          .batch_interval = 50ms,
+                                         .call_timeout = call_timeout,
                                          .marker_schema = place.marker_schema()}))
         .uid("to table");
     return env.execute_async("copies");
@@ -79,6 +80,36 @@ TEST_F(ServerOutage, PostgresStopsAndComesBack) {
   EXPECT_EQ(job.status().restarts, 0);
   job.request_stop();
   job.wait();
+}
+
+TEST_F(ServerOutage, PostgresIsRestartedAtOnceAgainAndAgain) {
+  Job job = start();
+  for (std::int64_t first = 0; first < kAll; first += kAll / 4) {
+    place.produce(first, kAll / 4);
+    control("LEVADA_TEST_POSTGRES_CTL", "kill");  // its immediate shutdown
+    control("LEVADA_TEST_POSTGRES_CTL", "start");
+  }
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+  EXPECT_EQ(place.number("SELECT sum(rows)::bigint FROM " + place.marker_schema() + ".sink_epoch"), kAll);
+}
+
+// When it thaws, it goes on with what the job has long given up.
+TEST_F(ServerOutage, PostgresIsFrozenInTheMiddleOfAPublishAndThaws) {
+  Job job = start(1s);
+  for (std::int64_t first = 0; first < kAll; first += kAll / 4) {
+    place.produce(first, kAll / 4);
+    control("LEVADA_TEST_POSTGRES_CTL", "pause");
+    std::this_thread::sleep_for(2s);
+    control("LEVADA_TEST_POSTGRES_CTL", "resume");
+  }
+  EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
+  EXPECT_EQ(job.status().restarts, 0);
+  job.request_stop();
+  job.wait();
+  EXPECT_EQ(place.number("SELECT sum(rows)::bigint FROM " + place.marker_schema() + ".sink_epoch"), kAll);
 }
 
 TEST_F(ServerOutage, BackendsAreTerminatedWhileRowsAreWritten) {

@@ -2,7 +2,7 @@
 
 packages_build=(ca-certificates g++ cmake ninja-build pkg-config librdkafka-dev libpqxx-dev libpq-dev
   libsimdjson-dev libxxhash-dev libfmt-dev)
-packages_postgres=(postgresql-15)
+packages_postgres=(postgresql-15 pgbouncer)
 packages_test=(libgtest-dev libgmock-dev libbenchmark-dev)
 packages_broker=(openjdk-17-jre-headless)
 packages_download=(maven)
@@ -103,16 +103,27 @@ apt_get() {
     </dev/null 7>&- 8>&- 9>&-
 }
 
-# Debian's PostgreSQL makes a cluster when it is installed and starts it on port 5432. Who gets it
-# through this script has not asked for that.
+# Debian's PostgreSQL makes a cluster when it is installed and starts it on port 5432, and its pgbouncer
+# starts as well. Who gets them through this script has not asked for that.
 database_off=/etc/postgresql-common/createcluster.d/levada.conf
+pooler_off=/etc/systemd/system/pgbouncer.service
 
 keep_database_off() {
-  [[ " $* " == *" postgresql-15 "* && ! -d /etc/postgresql-common ]] || return 0
-  "${privilege[@]}" mkdir -p "${database_off%/*}"
-  echo "create_main_cluster = false" | "${privilege[@]}" tee "$database_off" >/dev/null
+  if [[ " $* " == *" postgresql-15 "* && ! -d /etc/postgresql-common ]]; then
+    "${privilege[@]}" mkdir -p "${database_off%/*}"
+    echo "create_main_cluster = false" | "${privilege[@]}" tee "$database_off" >/dev/null
+  fi
+  if [[ " $* " == *" pgbouncer "* && -d /run/systemd/system && ! -e $pooler_off ]]; then
+    "${privilege[@]}" ln -s /dev/null "$pooler_off"
+    pooler_masked=yes
+  fi
 }
+pooler_masked=no
 
 remove_keep_database_off() {
   if [[ -e $database_off ]]; then "${privilege[@]}" rm -f "$database_off"; fi
+  if [[ $pooler_masked == yes ]]; then
+    "${privilege[@]}" rm -f "$pooler_off"
+    "${privilege[@]}" systemctl disable --quiet pgbouncer.service || true
+  fi
 }

@@ -1,5 +1,5 @@
 # Gives tests and campaigns what they need: source this file, then call `provide_test_build` for the
-# programs and `start_servers` for a Kafka broker and a PostgreSQL server. Both do nothing when the
+# programs and `start_servers` for a Kafka broker, a PostgreSQL server and a pooler. Both do nothing when the
 # caller, such as tests/run, has provided already. At the script's end, however it comes, the servers
 # are gone; a script that has more to clean up gives a function to `at_exit` and sets no trap.
 
@@ -8,6 +8,7 @@
 . "$repository/tests/setup/build.sh"
 . "$repository/tests/setup/launch.sh"
 . "$repository/tests/setup/postgres.sh"
+. "$repository/tests/setup/pgbouncer.sh"
 . "$repository/tests/setup/kafka.sh"
 
 # Prints the names of the package sets that the servers need.
@@ -39,7 +40,9 @@ start_servers() {
   launch kafka
   launch postgres
   await postgres
+  launch pgbouncer
   await kafka
+  await pgbouncer
   make_postgres_password_user
   export_servers
 }
@@ -50,6 +53,7 @@ export_servers() {
   export LEVADA_TEST_KAFKA_CTL=$repository/tests/setup/kafka_ctl
   LEVADA_TEST_POSTGRES=$(postgres_conninfo)
   LEVADA_TEST_POSTGRES_TCP=$(postgres_tcp_conninfo)
-  export LEVADA_TEST_POSTGRES LEVADA_TEST_POSTGRES_TCP
+  LEVADA_TEST_PGBOUNCER=$(pgbouncer_conninfo)
+  export LEVADA_TEST_POSTGRES LEVADA_TEST_POSTGRES_TCP LEVADA_TEST_PGBOUNCER
   export LEVADA_TEST_POSTGRES_CTL=$repository/tests/setup/postgres_ctl
 }

@@ -73,6 +73,20 @@ TEST(FailPoint, PausesForTheGivenTime) {
   reset_fail_points();
 }
 
+TEST(FailPoint, FreezesItsProcessUntilItIsContinued) {
+  const pid_t child = testing::start_child([] {
+    ::setenv("LEVADA_FAIL", "checkpoint.acked:2:stop", 1);
+    reset_fail_points();
+    for (int i = 0; i < 3; ++i) LEVADA_FAILPOINT("checkpoint.acked");
+    return 7;
+  });
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+  EXPECT_TRUE(WIFSTOPPED(status));
+  ::kill(child, SIGCONT);
+  EXPECT_EQ(testing::wait_for(child).code, 7);
+}
+
 TEST(FailPoint, RefusesASpecThatDoesNotParse) {
   for (const char* spec : {"checkpoint.acked", "checkpoint.acked:1", "checkpoint.ackd:1:kill",
                            "checkpoint.acked:0:kill", "checkpoint.acked:x:kill",

@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "base/fail_point.h"
 #include "levada/levada.h"
 #include "support/temp_dir.h"
 
@@ -230,6 +231,81 @@ TEST(Job, WindowsOnThreeSubtasksSurviveThreeRestartsBetweenQuickCheckpoints) {
   }
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(kRows));
 }
+
+// A source like a client library's: a thread of its own wakes the task until the source is closed.
+class WakingReader final : public SourceReader {
+ public:
+  void open(OperatorContext& context, std::vector<Split>) override {
+    thread_ = std::jthread([&context](const std::stop_token& stop) {
+      while (!stop.stop_requested()) context.wake();
+    });
+  }
+  PollResult poll(Batch& batch, std::vector<SplitRun>& runs) override {
+    batch.rows<std::int64_t>()[0] = 1;
+    batch.set_size(1);
+    runs.push_back({.split = 0, .first = 0, .count = 1});
+    return PollResult::kMore;
+  }
+  bool caught_up(std::size_t) const override { return false; }
+  bool finished(std::size_t) const override { return false; }
+  std::string position(std::size_t) const override { return "0"; }
+  void close() override {
+    std::this_thread::sleep_for(1ms);  // until then it goes on
+    thread_ = {};
+  }
+
+ private:
+  std::jthread thread_;
+};
+
+class WakingSource final : public SourceFactory {
+ public:
+  std::vector<Split> discover(const std::vector<Split>&, const Clock&,
+                              const std::function<void(LogLevel, std::string_view)>&) override {
+    return {{.id = "0", .position = "0"}};
+  }
+  std::unique_ptr<SourceReader> make_reader() override { return std::make_unique<WakingReader>(); }
+};
+
+TEST(Job, MayBeWokenByASourceUntilThatIsClosed) {
+  TempDir dir;
+  EnvironmentOptions options = with_checkpoints(dir);
+  options.restart = fixed_delay({.attempts = 20, .delay = 1ms});
+  StreamEnvironment env(options);
+  env.from_source(Source<std::int64_t>{std::make_shared<WakingSource>(), "waking"})
+      .uid("in")
+      .map([](std::int64_t) -> std::int64_t { throw std::runtime_error("never"); })
+      .discard()
+      .uid("out");
+  EXPECT_THAT(job_error_of([&] { env.execute("woken"); }).what(), HasSubstr("never"));
+}
+
+#ifdef LEVADA_FAILPOINTS
+TEST(Job, GoesOnProcessingWhileTheDiskIsSlow) {
+  TempDir dir;
+  std::atomic<std::int64_t> rows{0};
+  arm_fail_points("checkpoint.state.written:1:sleep=700,checkpoint.manifest.written:1:sleep=700");
+  EnvironmentOptions options = with_checkpoints(dir);
+  StreamEnvironment env(options);
+  // More state than fits into a manifest.
+  env.generate<std::int64_t>(same, {.rate = 100'000})
+      .uid("numbers")
+      .key_by([](std::int64_t x) { return x % 50'000; })
+      .reduce([](std::int64_t a, std::int64_t b) { return a + b; })
+      .uid("sums")
+      .for_each([&rows](std::int64_t) { ++rows; })
+      .uid("out");
+  Job job = env.execute_async("slow disk");
+  while (job.status().checkpoints_completed == 0) {
+    const std::int64_t before = rows;
+    std::this_thread::sleep_for(100ms);
+    EXPECT_GT(rows, before);
+  }
+  job.cancel();
+  EXPECT_EQ(job.status().checkpoints_failed, 0u);
+  reset_fail_points();
+}
+#endif
 
 TEST(Job, GivesUpAfterTheAllowedRestarts) {
   TempDir dir;

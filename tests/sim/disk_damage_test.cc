@@ -1,0 +1,358 @@
+// A job with two exactly-once sinks, one into a table that survives and one into files on the same disk.
+// The power goes at every operation on the disk, and every bit of a small manifest and of small segments
+// is flipped: the job ends with every row once, or it refuses to go on and nothing is there twice.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include "base/manual_clock.h"
+#include "base/random.h"
+#include "graph/validation.h"
+#include "levada/connectors/files.h"
+#include "levada/levada.h"
+#include "plan/planner.h"
+#include "runtime/job_control.h"
+#include "runtime/simulated_executor.h"
+#include "support/memory_target.h"
+#include "testing/simulated_file_system.h"
+
+namespace levada {
+namespace {
+
+using testing::MemoryTable;
+using testing::PowerLoss;
+using testing::SimulatedCrash;
+using testing::SimulatedFileSystem;
+
+struct Row {
+  std::int64_t number = 0;
+};
+LEVADA_RECORD(Row, number)
+
+enum class End { kFinished, kFailed, kPowerLost, kStopped };
+
+// One process after the other on one disk, each stepped by the seed.
+class Machine {
+ public:
+  explicit Machine(std::int64_t rows, std::uint64_t seed = 1) : rows_(rows), random_(seed) {}
+
+  // Runs a process to its end, until the power goes, or until `stop` holds.
+  End run(const std::function<bool()>& stop = {}) {
+    start();
+    End end = End::kStopped;
+    while (!(stop && stop())) {
+      clock_.advance(std::chrono::microseconds(10));
+      bool progress = true;
+      try {
+        progress = step();
+      } catch (const SimulatedCrash&) {
+      }
+      if (is_dark()) {
+        end = End::kPowerLost;
+        break;
+      }
+      if (job_->ended()) {
+        end = job_->status().state == JobState::kFinished ? End::kFinished : End::kFailed;
+        error_ = job_->status().last_error;
+        break;
+      }
+      if (!progress && !let_time_pass()) throw std::runtime_error("nothing can make progress");
+    }
+    job_.reset();
+    executor_ = nullptr;
+    return end;
+  }
+
+  // What is wrong with what readers see, or nothing. `all`: every row must be there.
+  std::string problem(bool all) {
+    const std::vector<Row> inserted = testing::rows_of<Row>(*table_);
+    std::vector<std::int64_t> numbers;
+    for (const Row& row : inserted) numbers.push_back(row.number);
+    const std::string table = problem_of("the table", numbers, all);
+    return table.empty() ? problem_of("the files", numbers_in_files(), all) : table;
+  }
+
+  SimulatedFileSystem& disk() { return disk_; }
+  MemoryTable& table() { return *table_; }
+  const std::string& error() const { return error_; }
+
+  std::vector<std::string> files(const std::string& with) {
+    std::vector<std::string> found = disk_.all_files();
+    std::erase_if(found, [&](const std::string& path) { return path.find(with) == path.npos; });
+    return found;
+  }
+
+ private:
+  void start() {
+    const EnvironmentOptions options{.parallelism = 2,
+                                     .checkpoint = {.interval = 1ms, .directory = "/job"},
+                                     .restart = fixed_delay({.attempts = 3, .delay = 1ms}),
+                                     .batch_rows = 8};
+    StreamEnvironment env(options);
+    auto rows = env.generate<Row>([](std::uint64_t i) { return Row{static_cast<std::int64_t>(i)}; },
+                                  {.rows = static_cast<std::uint64_t>(rows_), .rate = 20'000})
+                    .uid("rows");
+    rows.sink_to(testing::memory_sink<Row>(table_)).uid("to table");
+    rows.sink_to(files::sink<Row>({.directory = "/out"})).uid("to files");
+    validate(*env.graph(), options);
+    auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
+    JobHost host{.clock = &clock_, .files = &disk_, .make_executor = {}, .owner = ++starts_};
+    host.make_executor = [this] {
+      auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
+      executor_ = executor.get();
+      return executor;
+    };
+    job_ = std::make_unique<detail::JobControl>("job", std::move(plan), options, std::move(host));
+  }
+
+  bool step() {
+    const bool control_first = random_.below(4) == 0;
+    if (control_first && step_control()) return true;
+    if (executor_ != nullptr && executor_->step()) return true;
+    return !control_first && step_control();
+  }
+
+  bool step_control() {
+    const bool progress = job_->control_step();
+    if (job_->ended()) executor_ = nullptr;
+    if (progress && executor_ != nullptr) executor_->anything_changed();
+    return progress;
+  }
+
+  bool let_time_pass() {
+    SteadyTime next = job_->next_time();
+    if (executor_ != nullptr) next = std::min(next, executor_->next_time());
+    if (next == kNever) return false;
+    clock_.advance_to(next);
+    if (executor_ != nullptr) executor_->anything_changed();
+    return true;
+  }
+
+  bool is_dark() {
+    try {
+      static_cast<void>(disk_.exists("/"));
+      return false;
+    } catch (const SimulatedCrash&) {
+      return true;
+    }
+  }
+
+  std::vector<std::int64_t> numbers_in_files() {
+    std::vector<std::int64_t> numbers;
+    for (const std::string& path : files("/out/")) {
+      if (!path.ends_with(".jsonl") || path.find("/.") != path.npos) continue;
+      std::istringstream lines(disk_.read_file(path));
+      for (std::string line; std::getline(lines, line);) {
+        numbers.push_back(std::stoll(line.substr(line.find(':') + 1)));
+      }
+    }
+    return numbers;
+  }
+
+  std::string problem_of(const std::string& where, const std::vector<std::int64_t>& numbers, bool all) const {
+    std::set<std::int64_t> seen;
+    for (const std::int64_t number : numbers) {
+      if (number < 0 || number >= rows_) return where + " has row " + std::to_string(number);
+      if (!seen.insert(number).second) return where + " has row " + std::to_string(number) + " twice";
+    }
+    if (all && static_cast<std::int64_t>(seen.size()) != rows_) {
+      return where + " has only " + std::to_string(seen.size()) + " rows";
+    }
+    return {};
+  }
+
+  const std::int64_t rows_;
+  Random random_;
+  ManualClock clock_{Timestamp{Duration{1'000'000'000}}};
+  SimulatedFileSystem disk_;
+  std::shared_ptr<MemoryTable> table_ = std::make_shared<MemoryTable>();
+  std::uint64_t trace_ = 0;
+  std::uint64_t starts_ = 0;
+  std::string error_;
+  SimulatedExecutor* executor_ = nullptr;
+  std::unique_ptr<detail::JobControl> job_;
+};
+
+// ---- power loss
+
+constexpr std::int64_t kRows = 300;
+
+// Runs until the power goes at the `operation`th one from now; then it is back. False when the job came to
+// its end before.
+bool lose_power(Machine& machine, std::uint64_t operation, PowerLoss loss) {
+  machine.disk().crash_at(operation, operation);
+  const End end = machine.run();
+  if (end == End::kPowerLost) machine.disk().crash(operation, loss);
+  machine.disk().crash_at(0);
+  EXPECT_NE(end, End::kFailed) << machine.error();
+  EXPECT_EQ(machine.problem(end == End::kFinished), "");
+  return end == End::kPowerLost;
+}
+
+void expect_that_it_ends_well(Machine& machine) {
+  EXPECT_EQ(machine.run(), End::kFinished) << machine.error();
+  EXPECT_EQ(machine.problem(true), "");
+}
+
+class PowerLossTest : public ::testing::TestWithParam<PowerLoss> {};
+
+TEST_P(PowerLossTest, AtEveryOperationOfCheckpointsAndPublishesLosesAndDoublesNothing) {
+  for (const std::uint64_t seed : {1u, 2u, 3u}) {
+    for (std::uint64_t operation = 1;; ++operation) {
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", operation " + std::to_string(operation));
+      Machine machine(kRows, seed);
+      if (!lose_power(machine, operation, GetParam())) {
+        EXPECT_GT(operation, 200u) << "a few checkpoints have more operations than that";
+        break;
+      }
+      expect_that_it_ends_well(machine);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// Each recovery gets a little further than the one before, and then one gets through.
+TEST_P(PowerLossTest, AgainAndAgainDuringRecoveryLosesAndDoublesNothing) {
+  for (std::uint64_t operation = 1;; operation += 3) {
+    SCOPED_TRACE("operation " + std::to_string(operation));
+    Machine machine(kRows, operation);
+    if (!lose_power(machine, operation, GetParam())) break;
+    for (std::uint64_t further = 1; further <= 40; further += 2) {
+      if (!lose_power(machine, further, GetParam())) break;
+    }
+    if (machine.problem(true) != "") expect_that_it_ends_well(machine);
+    if (HasFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(OfEveryKind, PowerLossTest,
+                         ::testing::Values(PowerLoss::kNothing, PowerLoss::kNames, PowerLoss::kAnyPart));
+
+// ---- operations that fail
+
+struct DiskFault {
+  testing::FileOperation operation;
+  int error_number;
+};
+
+class DiskFaultTest : public ::testing::TestWithParam<DiskFault> {};
+
+// Also a sync that failed is not believed later: the power goes at the end of the run it happened in.
+TEST_P(DiskFaultTest, AtEachOperationOfThatKindLosesAndDoublesNothing) {
+  constexpr std::uint64_t kOperations = 60;
+  for (std::uint64_t nth = 1; nth <= kOperations; ++nth) {
+    SCOPED_TRACE("operation " + std::to_string(nth));
+    Machine machine(kRows, nth);
+    machine.disk().fail(GetParam().operation, nth, GetParam().error_number);
+    const End end = machine.run();
+    machine.disk().clear_faults();
+    EXPECT_TRUE(end == End::kFinished || machine.error() != "");
+    EXPECT_EQ(machine.problem(end == End::kFinished), "");
+    machine.disk().crash(nth, PowerLoss::kNothing);
+    if (end == End::kFailed) expect_that_it_ends_well(machine);
+    EXPECT_EQ(machine.problem(true), "");
+    if (HasFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    OfEachKind, DiskFaultTest,
+    ::testing::Values(DiskFault{testing::FileOperation::kCreate, ENOSPC},
+                      DiskFault{testing::FileOperation::kAppend, ENOSPC},
+                      DiskFault{testing::FileOperation::kAppend, EIO},
+                      DiskFault{testing::FileOperation::kSync, EIO},
+                      DiskFault{testing::FileOperation::kRename, EROFS},
+                      DiskFault{testing::FileOperation::kRemove, EIO},
+                      DiskFault{testing::FileOperation::kRead, EIO},
+                      DiskFault{testing::FileOperation::kSyncDirectory, EIO}));
+
+// ---- flipped bits
+
+// A job that was killed with a committed epoch that is or is not published.
+class DamagedMachine {
+ public:
+  explicit DamagedMachine(bool published) : machine_(40) {
+    MemoryTable& table = machine_.table();
+    bool blocked = false;
+    table.fault = [&](testing::TargetStep step) {
+      if (step != testing::TargetStep::kCommit) return;
+      if (!published && table.rows().size() >= 8) {
+        blocked = true;
+        throw TargetError(TargetStatus::kUnavailable, "away");
+      }
+    };
+    const End end = machine_.run([&] {
+      return published ? table.rows().size() >= 16 && !machine_.files(".log").empty() : blocked;
+    });
+    if (end != End::kStopped) throw std::runtime_error("it ended too early");
+    machine_.disk().kill();
+    table.fault = {};
+  }
+
+  Machine& machine() { return machine_; }
+  // The newest of the files with that in their path.
+  std::string newest(const std::string& with) {
+    const std::vector<std::string> files = machine_.files(with);
+    if (files.empty()) throw std::runtime_error("there is no " + with);
+    return files.back();
+  }
+
+ private:
+  Machine machine_;
+};
+
+struct Flips {
+  int finished = 0;
+  int refused = 0;
+};
+
+Flips flip_every_bit(const std::string& with, bool published) {
+  Flips flips;
+  std::uint64_t bits = 1;
+  for (std::uint64_t bit = 0; bit < bits; ++bit) {
+    DamagedMachine damaged(published);
+    Machine& machine = damaged.machine();
+    const std::string path = damaged.newest(with);
+    bits = 8 * machine.disk().size(path);
+    machine.disk().flip_bit(path, bit / 8, static_cast<unsigned>(bit % 8));
+    const End end = machine.run();
+    EXPECT_TRUE(end == End::kFinished || end == End::kFailed);
+    EXPECT_EQ(machine.problem(end == End::kFinished), "") << path << ", bit " << bit;
+    ++(end == End::kFinished ? flips.finished : flips.refused);
+    if (end == End::kFailed) {
+      EXPECT_NE(machine.error(), "");
+    }
+    if (::testing::Test::HasFailure()) break;
+  }
+  return flips;
+}
+
+TEST(FlippedBit, OfTheNewestManifestGoesBackACheckpointWhereNothingOfItIsPublished) {
+  const Flips flips = flip_every_bit("manifest-", false);
+  EXPECT_GT(flips.finished, 1'000);
+}
+
+TEST(FlippedBit, OfTheNewestManifestIsRefusedWhereItsEpochIsPublished) {
+  const Flips flips = flip_every_bit("manifest-", true);
+  EXPECT_GT(flips.refused, 1'000);
+}
+
+TEST(FlippedBit, OfASegmentThatIsNotPublishedIsRefused) {
+  const Flips flips = flip_every_bit(".log", false);
+  EXPECT_EQ(flips.finished, 0);
+  EXPECT_GT(flips.refused, 500);
+}
+
+TEST(FlippedBit, OfASegmentThatIsPublishedDoesNoHarm) {
+  const Flips flips = flip_every_bit(".log", true);
+  EXPECT_GT(flips.finished, 500);
+}
+
+}  // namespace
+}  // namespace levada
