@@ -227,7 +227,7 @@ int run_seeds(const Arguments& arguments) {
     right = false;
   }
   std::printf("%llu seeds in %.1f s; means a seed: faults %.2f, checkpoints %.2f, publishes %.2f, "
-              "incarnations %.2f, steps %.0f; refused after a failover %llu; failed %llu\n",
+              "incarnations %.2f, steps %.0f; refused %llu; failed %llu\n",
               static_cast<unsigned long long>(sum.seeds), took.count(), mean(faults),
               mean(sum.checkpoints), mean(sum.publishes), mean(sum.incarnations), mean(sum.steps),
               static_cast<unsigned long long>(sum.refused),

@@ -113,6 +113,12 @@ constexpr std::array<FaultKind, kSimulatedFaults> kKinds{{
     {"rescale", 1.0},
 }};
 
+// Who took a marker over last.
+struct MarkerHolder {
+  int client = 0;
+  std::uint64_t incarnation = 0;
+};
+
 struct Process {
   int id = 0;
   bool in_step = false;  // its stack is below ours
@@ -437,9 +443,10 @@ class Simulation final : private PostgresFates, private FileFates {
   bool marker_is_on_a_branch() const {
     std::map<CheckpointId, CheckpointId> before;
     manifests_.each([&](const Manifest& manifest) { before[manifest.id] = manifest.previous; });
-    if (unreadable_manifests_ < 2 || before.empty()) return false;
+    if (unreadable_manifests_ == 0 || before.empty()) return false;
     std::set<CheckpointId> chain;
-    for (CheckpointId id = before.rbegin()->first; before.contains(id); id = before[id]) chain.insert(id);
+    CheckpointId id = before.rbegin()->first;
+    while (before.contains(id) && chain.insert(id).second) id = before[id];  // a planted bug makes rings
     for (int shard = 0; shard < shards_; ++shard) {
       const auto marker = postgres_.marker({kJob, "out", shard});
       if (marker && before.contains(marker->epoch) && !chain.contains(marker->epoch)) return true;
@@ -620,13 +627,14 @@ class Simulation final : private PostgresFates, private FileFates {
                               std::to_string(commit.after->owner.incarnation)
                         : std::string(", no marker")));
     }
-    if (commit.after) {
-      std::uint64_t& newest = newest_owner_[commit.key];
-      if (commit.after->owner.incarnation < newest) {
-        wrong("incarnation " + std::to_string(commit.after->owner.incarnation) +
-              " publishes after incarnation " + std::to_string(newest) + " took the marker over");
-      }
-      newest = std::max(newest, commit.after->owner.incarnation);
+    if (commit.after && owners_[commit.key].incarnation > commit.after->owner.incarnation) {
+      wrong("incarnation " + std::to_string(commit.after->owner.incarnation) +
+            " publishes after a later one took the marker over");
+    }
+    note_owner(commit);
+    if (commit.client != owners_[commit.key].client) {
+      wrong("process " + std::to_string(commit.client) + " publishes after process " +
+            std::to_string(owners_[commit.key].client) + " took the marker over");
     }
     if (!commit.rows.empty()) {
       ++run_.publishes;
@@ -678,11 +686,16 @@ class Simulation final : private PostgresFates, private FileFates {
     }
   }
 
+  void note_owner(const PostgresCommit& commit) {
+    if (!commit.after || (commit.before && commit.before->owner == commit.after->owner)) return;
+    owners_[commit.key] = {commit.client, commit.after->owner.incarnation};
+  }
+
   void look_again() {
     seen_.fill(0);
-    newest_owner_.clear();
+    owners_.clear();
     for (const PostgresCommit& commit : postgres_.commits()) {
-      if (commit.after) newest_owner_[commit.key] = commit.after->owner.incarnation;
+      note_owner(commit);
       look_at(commit);
     }
   }
@@ -731,7 +744,7 @@ class Simulation final : private PostgresFates, private FileFates {
   std::string last_failure_;
 
   std::array<std::int64_t, kKeys> seen_{};
-  std::map<MarkerKey, std::uint64_t> newest_owner_;
+  std::map<MarkerKey, MarkerHolder> owners_;
 };
 
 }  // namespace

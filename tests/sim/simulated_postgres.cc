@@ -17,7 +17,7 @@ namespace {
 class SimulatedTransaction final : public MarkerTransaction {
  public:
   SimulatedTransaction(SimulatedPostgres& server, int client, MarkerKey key)
-      : server_(server), client_(client), id_(server.begin(std::move(key))) {}
+      : server_(server), client_(client), id_(server.begin(client, std::move(key))) {}
   ~SimulatedTransaction() override {
     if (!left_) server_.end(id_);
   }
@@ -138,8 +138,10 @@ std::unique_ptr<MarkerDatabase> SimulatedPostgres::connect(int client, MarkerKey
   return std::make_unique<SimulatedDatabase>(*this, client, std::move(key));
 }
 
-SimulatedPostgres::Id SimulatedPostgres::begin(MarkerKey key) {
-  open_[++newest_].key = std::move(key);
+SimulatedPostgres::Id SimulatedPostgres::begin(int client, MarkerKey key) {
+  Transaction& begun = open_[++newest_];
+  begun.client = client;
+  begun.key = std::move(key);
   return newest_;
 }
 
@@ -188,6 +190,7 @@ void SimulatedPostgres::commit(Id id) {
   end(id);
   if (!done.marker && done.rows.empty()) return;
   PostgresCommit& made = commits_.emplace_back();
+  made.client = done.client;
   made.key = done.key;
   made.before = marker(done.key);
   made.after = done.marker;

@@ -41,6 +41,7 @@ struct PostgresCommit {
     CheckpointId epoch = 0;
     std::string body;
   };
+  int client = 0;
   MarkerKey key;
   std::optional<EpochMarker> before;
   std::optional<EpochMarker> after;  ///< empty: the marker was not changed
@@ -73,8 +74,8 @@ class SimulatedPostgres {
   std::optional<EpochMarker> marker(const MarkerKey& key) const;
   /// Ends an orphan, if there is one.
   bool end_an_orphan();
-  /// The server is replaced by a standby without its last `count` transactions; never without one that
-  /// made a marker. Returns how many are lost.
+  /// The server is replaced by a standby without its last `count` transactions. Returns how many
+  /// are lost.
   int fail_over(int count);
 
  private:
@@ -82,13 +83,14 @@ class SimulatedPostgres {
   friend class SimulatedDatabase;
   using Id = std::uint64_t;
   struct Transaction {
+    int client = 0;
     MarkerKey key;
     std::optional<EpochMarker> marker;
     std::vector<PostgresCommit::Row> rows;
     bool orphan = false;
   };
 
-  Id begin(MarkerKey key);
+  Id begin(int client, MarkerKey key);
   Transaction& open(Id id);
   void lock(int client, Id id);
   std::optional<EpochMarker> seen_by(const Transaction& transaction) const;
