@@ -26,6 +26,15 @@
 
 namespace levada {
 
+namespace detail {
+
+/// A function that changes itself: one copy a subtask, and none of them in a checkpoint.
+template <class F, class... A>
+inline constexpr bool kIsMutable =
+    !std::is_invocable_v<const F&, A...> && std::is_invocable_v<F&, A...>;
+
+}  // namespace detail
+
 /// Names a side output of rows of type T; a constant at namespace scope.
 template <class T>
 struct OutputTag {
@@ -52,11 +61,14 @@ class DataStream : public detail::Named<DataStream<T>> {
   /// Errors:  an exception from `f` fails the job with JobError naming this node.
   template <class F>
   auto map(F f, std::source_location where = std::source_location::current()) const {
-    using R = std::remove_cvref_t<std::invoke_result_t<const F&, const T&>>;
+    using R = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
+    static_assert(!detail::kIsMutable<F, const T&>,
+                  "map: the function is mutable, and what it changes is in no checkpoint; use reduce or "
+                  "aggregate for state");
     static_assert(!std::is_void_v<R>,
                   "map: the function returns nothing; return the new row, or use filter, flat_map or "
                   "for_each");
-    if constexpr (!std::is_void_v<R>) {
+    if constexpr (!std::is_void_v<R> && !detail::kIsMutable<F, const T&>) {
       return step<R>("map", detail::map_factory<T, R>(std::move(f)), where);
     } else {
       return DataStream<T>{};
@@ -67,20 +79,32 @@ class DataStream : public detail::Named<DataStream<T>> {
   ///
   /// Shape:   bool(const T&) -> DataStream<T>; event times unchanged.
   /// Order:   kept.
+  /// State:   none: a `mutable` lambda does not compile.
   /// Cost:    a kept row is moved within its batch.
   template <class F>
-    requires std::predicate<const F&, const T&>
+    requires std::predicate<F&, const T&>
   DataStream<T> filter(F keep, std::source_location where = std::source_location::current()) const {
-    return step<T>("filter", detail::filter_factory<T>(std::move(keep)), where);
+    static_assert(!detail::kIsMutable<F, const T&>,
+                  "filter: the function is mutable, and what it changes is in no checkpoint; use reduce "
+                  "or aggregate for state");
+    if constexpr (!detail::kIsMutable<F, const T&>) {
+      return step<T>("filter", detail::filter_factory<T>(std::move(keep)), where);
+    } else {
+      return {};
+    }
   }
 
   /// Turns each row into any number of rows: `flat_map<Word>([](const Line& line, auto& out) {…})`.
   ///
   /// Shape:   void(const T&, Collector<R>&) -> DataStream<R>; each row out has the event time of the row
   ///          it came from.
+  /// State:   none: a `mutable` lambda does not compile.
   template <class R, class F>
   DataStream<R> flat_map(F f, std::source_location where = std::source_location::current()) const {
-    static_assert(std::is_invocable_v<const F&, const T&, Collector<R>&>,
+    static_assert(!detail::kIsMutable<F, const T&, Collector<R>&>,
+                  "flat_map: the function is mutable, and what it changes is in no checkpoint; use "
+                  "reduce or aggregate for state");
+    static_assert(std::is_invocable_v<F&, const T&, Collector<R>&>,
                   "flat_map<Out>: the function needs (const Row&, Collector<Out>&)");
     if constexpr (std::is_invocable_v<const F&, const T&, Collector<R>&>) {
       const DataStream<R> stream =
