@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
+#include "delays.h"
 #include "levada/levada.h"
 
 namespace bench {
@@ -18,22 +18,6 @@ using namespace std::chrono_literals;
 
 constexpr Duration kWindow = 100ms;
 constexpr int kParallelism = 2;
-
-/// How many delays there were of each length, to the microsecond.
-class Delays {
- public:
-  void add(Duration delay, std::uint64_t times = 1);
-  void merge(const Delays& other);
-  std::uint64_t count() const { return count_; }
-  /// The least delay that a share of `part` of all does not exceed. REQUIRES: count() > 0.
-  Duration percentile(double part) const;
-  Duration max() const { return max_; }
-
- private:
-  std::vector<std::uint64_t> counts_;  // of 0 µs, 1 µs, …
-  std::uint64_t count_ = 0;
-  Duration max_{};
-};
 
 struct LatencyOptions {
   double rate = 0;         ///< rows a second, all splits together
