@@ -460,6 +460,7 @@ class TypedTable final : public StateTable {
 
   void store_key(Space& space, Group& group, Entry& entry, KeyView key) {
     if constexpr (Key::kInArena) {
+      if (Key::is_short(key.size())) return entry.key.keep(key);
       if (!group.arena) group.arena = std::make_unique<KeyArena>();
       KeyArena& arena = *group.arena;
       if (!arena.reuse_chunk(key.size())) {
