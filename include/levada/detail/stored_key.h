@@ -126,7 +126,7 @@ struct StoredKey<K> {
   }
   /// Keeps a short one. It may be this key's own.
   void keep(std::string_view key) {
-    std::memmove(bytes_, key.data(), key.size());
+    std::memmove(bytes_, key.data(), std::min(key.size(), sizeof bytes_));  // the least, for compilers
     size_ = static_cast<std::uint32_t>(key.size());
   }
   /// Keeps where a longer one is.
