@@ -121,6 +121,12 @@ class TypedTable final : public StateTable {
   using KeyView = typename Key::View;
   static constexpr bool kTally = kTallied;
 
+  /// What a snapshot captured of one group and has not handed out yet.
+  struct CaptureBuffer {
+    Bytes bytes;
+    std::uint32_t count = 0;
+  };
+
   /// All groups of one namespace.
   struct Space {
     std::int64_t name = 0;
@@ -133,6 +139,7 @@ class TypedTable final : public StateTable {
     std::size_t arena_bytes = 0;   ///< of the keys of all groups
     std::size_t heap_bytes = 0;    ///< what live values hold outside themselves
     std::vector<Group> groups;
+    std::vector<CaptureBuffer> captured;  ///< of each group, while it is being captured
 
     bool lives(const Entry& entry) const { return entry.meta >> 16 == generation; }
   };
@@ -301,7 +308,7 @@ class TypedTable final : public StateTable {
       scan_last_ = name;
       space->capturing = true;
       space->phase ^= kCapturedBit;
-      buffers_[name].resize(group_count());
+      space->captured.resize(group_count());
     }
     scan_group_ = scan_slot_ = 0;
   }
@@ -368,12 +375,6 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kRing = 64;
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
-
-  // What a snapshot captured of one group and has not handed out yet.
-  struct CaptureBuffer {
-    Bytes bytes;
-    std::uint32_t count = 0;
-  };
 
   static std::uint32_t tag_of(std::uint64_t hash) {
     return static_cast<std::uint32_t>(hash >> 31) & 0xfffe;
@@ -575,12 +576,16 @@ class TypedTable final : public StateTable {
     CaptureBuffer& buffer = buffer_of(space, group);
     entry.key.write(buffer.bytes);
     Serde<V>::write(entry.value, buffer.bytes);
-    ++buffer.count;
+    // Room for all that are likely to follow: growing would copy them several times.
+    if (buffer.count++ == 0) {
+      const std::size_t size = buffer.bytes.size();
+      buffer.bytes.reserve(std::min(group.size * size, kBlockBytes) + size);
+    }
     if (buffer.bytes.size() >= kBlockBytes) hand_out(space, group);
   }
 
-  CaptureBuffer& buffer_of(const Space& space, const Group& group) {
-    return buffers_.at(space.name)[static_cast<std::size_t>(&group - space.groups.data())];
+  static CaptureBuffer& buffer_of(Space& space, const Group& group) {
+    return space.captured[static_cast<std::size_t>(&group - space.groups.data())];
   }
 
   void hand_out(Space& space, Group& group) {
@@ -614,7 +619,7 @@ class TypedTable final : public StateTable {
 
   // The scan is through with a space: goes on behind it.
   void pass(Space& space) {
-    space.capturing = false;
+    end_capture(space);
     const bool dying = space.dying;
     const std::int64_t name = space.name;
     scan_name_ = name + 1;  // names are ends of slices, never the last number
@@ -622,12 +627,16 @@ class TypedTable final : public StateTable {
     if (dying) retire(spaces_.find(name));
   }
 
+  static void end_capture(Space& space) {
+    space.capturing = false;
+    space.captured.clear();
+  }
+
   bool end_snapshot() {
     sink_ = nullptr;
-    buffers_.clear();
     for (auto at = spaces_.begin(); at != spaces_.end();) {
       const auto next = std::next(at);
-      at->second->capturing = false;
+      end_capture(*at->second);
       if (at->second->dying) retire(at);
       at = next;
     }
@@ -696,7 +705,6 @@ class TypedTable final : public StateTable {
 
   CheckpointId begun_ = 0;  // of the newest snapshot
   BlockSink* sink_ = nullptr;
-  std::map<std::int64_t, std::vector<CaptureBuffer>> buffers_;  // of the spaces being captured
   std::int64_t scan_name_ = 0;
   std::int64_t scan_last_ = 0;
   std::size_t scan_group_ = 0;
