@@ -599,16 +599,20 @@ class TypedTable final : public StateTable {
     sink_->block(std::move(block));
   }
 
-  // Captures on in one space; returns how many slots it looked at.
+  // Captures on in one space; returns how many slots it looked at: about `max_slots`.
   std::size_t scan_some(Space& space, std::size_t max_slots) {
+    std::uint32_t found[kBlock];
     std::size_t looked = 0;
     for (; scan_group_ < space.groups.size(); ++scan_group_, scan_slot_ = 0) {
       Group& group = space.groups[scan_group_];
-      for (; scan_slot_ < group.slots(); ++scan_slot_) {
-        if (looked++ == max_slots) return looked;
-        Entry& entry = group.slot(scan_slot_);
-        if (space.lives(entry) && (entry.meta & kCapturedBit) != space.phase) {
-          capture(space, group, entry);
+      while (scan_slot_ < group.slots()) {
+        if (looked >= max_slots) return looked;
+        const std::size_t first = scan_slot_;
+        const std::size_t count = live_slots(space, group, scan_slot_, found, kBlock);
+        looked += scan_slot_ - first;
+        for (std::size_t i = 0; i < count; ++i) {
+          Entry& entry = group.slot(found[i]);
+          if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
         }
       }
       hand_out(space, group);
