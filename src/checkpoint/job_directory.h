@@ -58,8 +58,8 @@ class JobDirectory {
   /// How a segment is called while it is written; the caller appends what makes it unique.
   std::string open_segment_name() const;
 
-  /// The newest checkpoint whose manifest decodes and whose state is all there, older files included. Warns of each newer
-  /// one that is damaged. Empty when there are no manifests at all; StateError when there are but
+  /// The newest checkpoint whose manifest decodes and whose state is all there, older files included. Warns of
+  /// each newer one that is damaged. Empty when there are no manifests at all; StateError when there are but
   /// none is good: a job never starts afresh over checkpoints that it cannot read.
   std::optional<Manifest> newest_valid();
 

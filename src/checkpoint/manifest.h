@@ -1,5 +1,6 @@
 // Manifest: the file that makes a checkpoint exist. It names the nodes of the job, for every subtask of
-// every chain where its snapshot and the older files are that this refers to, and for every exactly-once sink what is not published yet.
+// every chain where its snapshot is and to which older files that refers, and for every exactly-once sink what
+// is not published yet.
 //
 // Threads:  plain data.
 // Failures: decode() throws StateError naming the file and what is wrong with it; its input may be
