@@ -4,7 +4,8 @@
 // A snapshot is taken by the task itself and never stops it. After a barrier, begin_snapshot() flips the
 // meaning of each entry's captured bit; the first write of an entry not yet captured appends its old
 // value to a buffer, a new entry is born captured, and between batches the task calls scan() until all
-// entries are captured. Full buffers leave as blocks.
+// entries are captured. Full buffers leave as blocks. A namespace that an earlier checkpoint has as it is
+// now is kept, that is, neither captured nor written again, when the sink says so.
 //
 // Threads: a table belongs to its task; BlockSink is called on the task's thread.
 #pragma once
@@ -36,6 +37,13 @@ class BlockSink {
  public:
   virtual ~BlockSink() = default;
   virtual void block(StateBlock&& block) = 0;
+  /// True: the namespace is not wanted, the sink knows where it is. Asked by begin_snapshot() once for each
+  /// namespace, ascending. `changed_after` is the newest checkpoint whose snapshot had begun when it was last
+  /// changed; 0: none had.
+  virtual bool keep(std::int64_t name_space, CheckpointId changed_after) {
+    static_cast<void>(name_space), static_cast<void>(changed_after);
+    return false;
+  }
 };
 
 /// A block read back; `bytes` borrows.
@@ -58,8 +66,8 @@ class StateTable {
   virtual std::size_t memory_bytes() const = 0;
 
   /// Starts capturing for `sink`, which stays valid until scan() returned true or abort_snapshot().
-  /// REQUIRES: no snapshot is under way.
-  virtual void begin_snapshot(BlockSink& sink) = 0;
+  /// REQUIRES: no snapshot is under way; `checkpoint` is greater than those before.
+  virtual void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) = 0;
   /// Captures up to about `max_entries` more entries. True when all are captured and handed out.
   virtual bool scan(std::size_t max_entries) = 0;
   /// Ends a snapshot that is not wanted any more; nothing more reaches its sink.

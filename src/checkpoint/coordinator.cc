@@ -35,7 +35,7 @@ Barrier CheckpointCoordinator::trigger_final(bool stop) {
 Barrier CheckpointCoordinator::begin(bool final, bool stop) {
   running_ = true;
   final_ = final;
-  barrier_ = {.checkpoint = directory_.begin_checkpoint(), .stop = stop};
+  barrier_ = {.checkpoint = directory_.begin_checkpoint(), .stop = stop, .base = base_};
   begun_ = clock_.steady_now();
   next_ = begun_ + options_.interval;
   missing_ = manifest_.subtasks.size();
@@ -46,7 +46,8 @@ Barrier CheckpointCoordinator::begin(bool final, bool stop) {
 }
 
 bool CheckpointCoordinator::answered(std::size_t task, CheckpointId checkpoint, StateHandle state,
-                                     std::uint64_t bytes, const std::string& error) {
+                                     std::vector<StateHandle> older, std::uint64_t bytes,
+                                     const std::string& error) {
   if (!running_ || checkpoint != barrier_.checkpoint || has_answered_[task]) return false;
   LEVADA_FAILPOINT("checkpoint.acked");
   if (!error.empty()) {
@@ -55,6 +56,7 @@ bool CheckpointCoordinator::answered(std::size_t task, CheckpointId checkpoint, 
   }
   has_answered_[task] = true;
   manifest_.subtasks[task].state = std::move(state);
+  manifest_.subtasks[task].older = std::move(older);
   bytes_ += bytes;
   if (--missing_ > 0) return false;
   commit();
@@ -80,7 +82,7 @@ void CheckpointCoordinator::commit() {
     end(false, failure.what());
     return;
   }
-  manifest_.previous = manifest_.id;
+  manifest_.previous = base_ = manifest_.id;
   if (sinks_ != nullptr && !too_soon) sinks_->committed(manifest_);
   end(true, {});
   directory_.sweep(static_cast<std::size_t>(options_.retained));

@@ -44,10 +44,11 @@ class CheckpointCoordinator {
   /// Makes the next checkpoint due after `delay`.
   void set_due_in(Duration delay) { next_ = clock_.steady_now() + delay; }
 
-  /// Task `task` has answered; `error` empty: with `state`. Returns true when this completed or
+  /// Task `task` has answered; `error` empty: with `state`, which refers to `older` files and was written with
+  /// `bytes`. Returns true when this completed or
   /// ended the checkpoint: outcome() then says how.
-  bool answered(std::size_t task, CheckpointId checkpoint, StateHandle state, std::uint64_t bytes,
-                const std::string& error);
+  bool answered(std::size_t task, CheckpointId checkpoint, StateHandle state,
+                std::vector<StateHandle> older, std::uint64_t bytes, const std::string& error);
   /// Gives the checkpoint under way up when it has taken too long. True when it did.
   bool give_up_if_late();
   /// Gives the checkpoint under way up. REQUIRES: not idle().
@@ -82,6 +83,7 @@ class CheckpointCoordinator {
   bool running_ = false;
   bool final_ = false;
   Barrier barrier_;
+  CheckpointId base_ = 0;  // the newest one committed by this coordinator
   SteadyTime begun_;
   SteadyTime next_;
   std::size_t missing_ = 0;

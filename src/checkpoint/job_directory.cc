@@ -193,6 +193,7 @@ std::optional<Manifest> JobDirectory::newest_valid() {
       Manifest manifest = read_manifest(id);
       for (const SubtaskState& subtask : manifest.subtasks) {
         verify_state(files_, state_path_, subtask.state);
+        for (const StateHandle& older : subtask.older) verify_state(files_, state_path_, older);
       }
       LEVADA_FAILPOINT("restore.manifest.read", kRestore);
       return manifest;
@@ -241,8 +242,9 @@ std::unique_ptr<StateFileWriter> JobDirectory::make_writer(CheckpointId id, std:
       [this, id](const std::string& file) { return reserve(id, file); });
 }
 
-// Before the rename: from here on no sweep removes the name, and one that did so just now removed
-// it before this file has it.
+// Of its own file before the rename: from here on no sweep removes the name, and one that did so just now
+// removed it before this file has it. Older files are those of the newest checkpoint, which stays as long as
+// this one is under way, and from here on they stay with this one.
 bool JobDirectory::reserve(CheckpointId id, const std::string& name) {
   MutexLock lock(mutex_);
   const auto found = under_way_.find(id);
@@ -332,6 +334,8 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
       const Manifest manifest = read_manifest(id);
       for (const SubtaskState& subtask : manifest.subtasks) {
         if (!subtask.state.is_inline()) marked.used.insert(subtask.state.file);
+        if (LEVADA_PLANTED("snapshot.older_file_swept")) continue;
+        for (const StateHandle& older : subtask.older) marked.used.insert(older.file);
       }
       for (const SinkState& sink : manifest.sinks) {
         for (const SinkEpoch& epoch : sink.epochs) {

@@ -10,10 +10,9 @@
 // Invariants:
 // 1. A manifest is given its name after every file it names, and it itself, are synced.
 // 2. A checkpoint id (incarnation * 2^32 + n) is never used twice, also not after a crash.
-// 3. A file is removed when no manifest of the directory and no checkpoint under way names it, and
-// after
-//    the removal of the manifests that did is synced. Nothing is counted: every sweep reads the
-//    truth.
+// 3. A file is removed when no manifest of the directory and no checkpoint under way names it, as its own or
+//    as an older one that it refers to, and after the removal of the manifests that did is synced. Nothing is
+//    counted: every sweep reads the truth.
 //    A segment of the epoch log that no manifest names may still come to be named if it was sealed for a
 //    checkpoint newer than the newest manifest by this incarnation: it stays until then.
 // 4. A manifest found damaged, or whose commit failed, does not count among the retained ones.
@@ -59,8 +58,8 @@ class JobDirectory {
   /// How a segment is called while it is written; the caller appends what makes it unique.
   std::string open_segment_name() const;
 
-  /// The newest checkpoint whose manifest decodes and whose state is all there. Warns of each newer
-  /// one that is damaged. Empty when there are no manifests at all; StateError when there are but
+  /// The newest checkpoint whose manifest decodes and whose state is all there, older files included. Warns of
+  /// each newer one that is damaged. Empty when there are no manifests at all; StateError when there are but
   /// none is good: a job never starts afresh over checkpoints that it cannot read.
   std::optional<Manifest> newest_valid();
 

@@ -9,6 +9,8 @@
 //   node     := uid:string name:string parallelism:u32
 //   subtask  := chain:string subtask:u32 where:u8 length:u64 hash_high:u64 hash_low:u64
 //               (where = 0: bytes of that length; where = 1: the file named by hash and length)
+//               count:varint older*
+//   older    := length:u64 hash_high:u64 hash_low:u64     a file
 //   sink     := uid:string name:string generation:u64
 //               count:varint published:u64*           one a shard, at least one
 //               count:varint epoch*
@@ -35,15 +37,21 @@ void put(Bytes& out, const NodeState& node) {
   put_number(out, node.parallelism);
 }
 
+void put_content(Bytes& out, const StateHandle& state) {
+  put_number(out, state.length);
+  put_number(out, state.hash.high);
+  put_number(out, state.hash.low);
+}
+
 void put(Bytes& out, const SubtaskState& subtask) {
   const StateHandle& state = subtask.state;
   put_string(out, subtask.chain);
   put_number(out, subtask.subtask);
   put_number(out, state.is_inline() ? kInline : kFile);
-  put_number(out, state.length);
-  put_number(out, state.hash.high);
-  put_number(out, state.hash.low);
+  put_content(out, state);
   if (state.is_inline()) out += state.inline_bytes;
+  put_varint(out, subtask.older.size());
+  for (const StateHandle& older : subtask.older) put_content(out, older);
 }
 
 void put(Bytes& out, const SinkState& sink) {
@@ -93,22 +101,32 @@ NodeState take_node(View& in) {
   return node;
 }
 
-SubtaskState take_subtask(View& in) {
-  SubtaskState subtask;
-  StateHandle& state = subtask.state;
-  subtask.chain = in.take_string();
-  subtask.subtask = in.take_number<std::uint32_t>();
-  const auto where = in.take_number<std::uint8_t>();
+StateHandle take_content(View& in) {
+  StateHandle state;
   state.length = in.take_number<std::uint64_t>();
   state.hash.high = in.take_number<std::uint64_t>();
   state.hash.low = in.take_number<std::uint64_t>();
+  return state;
+}
+
+// The name is made, not read: no manifest can point out of the state directory.
+void name_file(StateHandle& state) { state.file = state_file_name(state.hash, state.length); }
+
+SubtaskState take_subtask(View& in) {
+  SubtaskState subtask;
+  subtask.chain = in.take_string();
+  subtask.subtask = in.take_number<std::uint32_t>();
+  const auto where = in.take_number<std::uint8_t>();
+  StateHandle& state = subtask.state = take_content(in);
   if (where == kInline) {
     state.inline_bytes = in.take(state.length);
   } else if (where == kFile) {
-    // The name is made, not read: no manifest can point out of the state directory.
-    state.file = state_file_name(state.hash, state.length);
+    name_file(state);
   } else {
     throw StateError("a state is nowhere");
+  }
+  for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+    name_file(subtask.older.emplace_back(take_content(in)));
   }
   return subtask;
 }

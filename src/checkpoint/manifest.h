@@ -1,5 +1,6 @@
 // Manifest: the file that makes a checkpoint exist. It names the nodes of the job, for every subtask of
-// every chain where its snapshot is, and for every exactly-once sink what is not published yet.
+// every chain where its snapshot is and to which older files that refers, and for every exactly-once sink what
+// is not published yet.
 //
 // Threads:  plain data.
 // Failures: decode() throws StateError naming the file and what is wrong with it; its input may be
@@ -33,6 +34,7 @@ struct SubtaskState {
   std::string chain;  ///< for messages: "source → filter"
   std::uint32_t subtask = 0;
   StateHandle state;
+  std::vector<StateHandle> older = {};  ///< files that `state` refers to for what had not changed
   bool operator==(const SubtaskState&) const = default;
 };
 

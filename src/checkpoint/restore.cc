@@ -1,6 +1,8 @@
 #include "checkpoint/restore.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "levada/error.h"
@@ -8,12 +10,41 @@
 #include "base/fail_point.h"
 
 namespace levada {
+namespace {
+
+// Restores the blocks of the namespaces that are wanted in the key groups that are.
+template <class Wanted>
+void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written, Wanted wanted,
+                 StateTable& table, std::uint32_t first_key_group, std::uint32_t last_key_group) {
+  Bytes bytes;
+  for (const StateFileReader::Block& block : written.blocks) {
+    if (!wanted(block.name_space)) continue;
+    if (block.key_group < first_key_group || block.key_group >= last_key_group) continue;
+    reader.read_block(block, bytes);
+    table.restore({block.name_space, block.key_group, block.entries, View(bytes)});
+  }
+}
+
+}  // namespace
 
 RestoredCheckpoint::RestoredCheckpoint(FileSystem& files, const std::string& state_directory,
                                        Manifest manifest)
     : manifest_(std::move(manifest)) {
-  for (SubtaskState& subtask : manifest_.subtasks) {
-    readers_.push_back(std::make_unique<StateFileReader>(files, state_directory, subtask.state));
+  std::map<std::string, std::shared_ptr<const StateFileReader>> opened;
+  const auto open = [&](const StateHandle& handle) {
+    std::shared_ptr<const StateFileReader> inlined;
+    auto& reader = handle.is_inline() ? inlined : opened[handle.file];
+    if (!reader) reader = std::make_shared<StateFileReader>(files, state_directory, handle);
+    return reader;
+  };
+  for (const SubtaskState& subtask : manifest_.subtasks) {
+    Subtask& into = subtasks_.emplace_back();
+    into.state = open(subtask.state);
+    // What the manifest does not name may have been removed.
+    if (into.state->older_files() != subtask.older) {
+      throw StateError("'" + into.state->name() + "' refers to other files than the manifest says");
+    }
+    for (const StateHandle& older : subtask.older) into.older.push_back(open(older));
     LEVADA_FAILPOINT("restore.state.read", kRestore);
   }
 }
@@ -33,8 +64,8 @@ CheckpointId RestoredNodeState::checkpoint() const {
 
 std::vector<View> RestoredNodeState::operator_states(std::string_view name) const {
   std::vector<View> states;
-  for (const auto& reader : checkpoint_.readers()) {
-    for (const StateFileReader::OperatorState& state : reader->operator_states()) {
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    for (const StateFileReader::OperatorState& state : subtask.state->operator_states()) {
       if (state.node == uid_ && state.name == name) states.emplace_back(state.bytes);
     }
   }
@@ -43,11 +74,13 @@ std::vector<View> RestoredNodeState::operator_states(std::string_view name) cons
 
 void RestoredNodeState::read_table(StateTable& table, std::uint32_t first_key_group,
                                    std::uint32_t last_key_group) const {
-  for (const auto& reader : checkpoint_.readers()) {
-    for (const StateFileReader::Table& written : reader->tables()) {
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    for (const StateFileReader::Table& written : subtask.state->tables()) {
       if (written.node != uid_ || written.name != table.name()) continue;
       check_schema(written, table);
-      read_blocks(*reader, written, table, first_key_group, last_key_group);
+      const auto all = [](std::int64_t) { return true; };
+      read_blocks(*subtask.state, written, all, table, first_key_group, last_key_group);
+      read_kept(subtask, written, table, first_key_group, last_key_group);
     }
   }
 }
@@ -61,14 +94,29 @@ void RestoredNodeState::check_schema(const StateFileReader::Table& written,
                    ", but the program's is " + schema);
 }
 
-void RestoredNodeState::read_blocks(const StateFileReader& reader,
-                                    const StateFileReader::Table& written, StateTable& table,
-                                    std::uint32_t first_key_group, std::uint32_t last_key_group) {
-  Bytes bytes;
-  for (const StateFileReader::Block& block : written.blocks) {
-    if (block.key_group < first_key_group || block.key_group >= last_key_group) continue;
-    reader.read_block(block, bytes);
-    table.restore({block.name_space, block.key_group, block.entries, View(bytes)});
+void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
+                                  const StateFileReader::Table& written, StateTable& table,
+                                  std::uint32_t first_key_group,
+                                  std::uint32_t last_key_group) const {
+  for (std::size_t i = 0; i < subtask.older.size(); ++i) {
+    std::set<std::int64_t> wanted;
+    for (const StateFileReader::Kept& kept : written.kept) {
+      if (kept.file == i) wanted.insert(kept.name_space);
+    }
+    std::set<std::int64_t> missing = wanted;
+    for (const StateFileReader::Table& older : subtask.older[i]->tables()) {
+      if (older.node != written.node || older.name != written.name) continue;
+      check_schema(older, table);
+      const auto is_wanted = [&](std::int64_t name_space) {
+        missing.erase(name_space);
+        return wanted.contains(name_space);
+      };
+      read_blocks(*subtask.older[i], older, is_wanted, table, first_key_group, last_key_group);
+    }
+    if (missing.empty()) continue;
+    throw StateError("'" + subtask.older[i]->name() + "' does not have namespace " +
+                     std::to_string(*missing.begin()) + " of state '" + written.name + "' of node '" +
+                     uid_ + "', to which '" + subtask.state->name() + "' refers");
   }
 }
 

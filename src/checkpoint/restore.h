@@ -21,18 +21,24 @@ namespace levada {
 
 class RestoredCheckpoint {
  public:
-  /// Opens the snapshot of every subtask and reads the indexes.
+  /// The snapshot of one subtask.
+  struct Subtask {
+    std::shared_ptr<const StateFileReader> state;
+    std::vector<std::shared_ptr<const StateFileReader>> older;  ///< in the order of state->older_files()
+  };
+
+  /// Opens the snapshot of every subtask, and once each older file that they refer to, and reads the indexes.
   RestoredCheckpoint(FileSystem& files, const std::string& state_directory, Manifest manifest);
 
   const Manifest& manifest() const noexcept { return manifest_; }
   /// In the manifest's order.
-  const std::vector<std::unique_ptr<StateFileReader>>& readers() const noexcept { return readers_; }
+  const std::vector<Subtask>& subtasks() const noexcept { return subtasks_; }
   /// The node as it was, or null when the checkpoint has no such uid.
   const NodeState* node(std::string_view uid) const noexcept;
 
  private:
   Manifest manifest_;
-  std::vector<std::unique_ptr<StateFileReader>> readers_;
+  std::vector<Subtask> subtasks_;
 };
 
 class RestoredNodeState final : public RestoredState {
@@ -46,9 +52,9 @@ class RestoredNodeState final : public RestoredState {
 
  private:
   void check_schema(const StateFileReader::Table& written, const StateTable& table) const;
-  static void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written,
-                          StateTable& table, std::uint32_t first_key_group,
-                          std::uint32_t last_key_group);
+  void read_kept(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
+                 StateTable& table, std::uint32_t first_key_group,
+                 std::uint32_t last_key_group) const;
 
   const RestoredCheckpoint& checkpoint_;
   std::string uid_;

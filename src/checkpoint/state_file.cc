@@ -4,10 +4,13 @@
 //   head           := "LVSTATE" version:u8
 //   block          := bytes                       one after the other, in the index's order
 //   index          := count:varint operator_state*
+//                     count:varint older_file*
 //                     count:varint table*
 //                     count:varint block_entry*
 //   operator_state := node:string name:string bytes:string
-//   table          := node:string name:string schema:string
+//   older_file     := length:u64 hash_high:u64 hash_low:u64
+//   table          := node:string name:string schema:string count:varint kept*
+//   kept           := name_space:i64 older_file:varint      ascending by name_space
 //   block_entry    := table:varint name_space:i64 key_group:varint entries:varint
 //                     length:varint crc32c:u32
 //   footer         := index_length:u64 index_crc32c:u32 "LVSTATE" version:u8
@@ -91,8 +94,8 @@ struct StateFileWriter::Contents {
 
   Bytes operator_states;
   std::uint64_t operator_state_count = 0;
-  Bytes tables;
-  std::uint32_t table_count = 0;
+  StateLayout layout;
+  std::vector<std::string> schemas;  // of the layout's tables
   Bytes blocks;
   std::uint64_t block_count = 0;
 };
@@ -129,19 +132,39 @@ void StateFileWriter::put_operator_state(std::string_view node, std::string_view
 
 std::uint32_t StateFileWriter::begin_table(std::string_view node, std::string_view name,
                                            std::string_view schema) {
-  put_string(contents_->tables, node);
-  put_string(contents_->tables, name);
-  put_string(contents_->tables, schema);
-  return contents_->table_count++;
+  std::vector<StateLayout::Table>& tables = contents_->layout.tables;
+  tables.push_back({std::string(node), std::string(name), {}});
+  contents_->schemas.emplace_back(schema);
+  return static_cast<std::uint32_t>(tables.size() - 1);
 }
 
 void StateFileWriter::put_block(std::uint32_t table, StateBlock&& block) {
-  LEVADA_ASSERT(table < contents_->table_count, "a block belongs to a table that was begun");
+  LEVADA_ASSERT(table < contents_->schemas.size(), "a block belongs to a table that was begun");
+  StateLayout::Place& place = contents_->layout.tables[table].spaces[block.name_space];
+  LEVADA_ASSERT(place.file == 0, "a namespace that is kept is not written");
+  place.bytes += block.bytes.size();
   put(contents_->blocks, {table, block.name_space, block.key_group, block.entries,
                           block.bytes.size(), crc32c(block.bytes)});
   ++contents_->block_count;
   append(block.bytes);
 }
+
+void StateFileWriter::keep(std::uint32_t table, std::int64_t name_space, const StateHandle& file,
+                           std::uint64_t bytes) {
+  LEVADA_ASSERT(table < contents_->schemas.size(), "a namespace belongs to a table that was begun");
+  std::vector<StateLayout::File>& files = contents_->layout.files;
+  std::size_t at = 1;
+  while (at < files.size() && files[at].handle.file != file.file) ++at;
+  if (at == files.size()) {
+    if (!reserve_(file.file)) throw_given_up();
+    files.push_back({.handle = file});
+  }
+  const bool fresh =
+      contents_->layout.tables[table].spaces.try_emplace(name_space, at, bytes).second;
+  LEVADA_ASSERT(fresh, "a namespace that is written is not kept");
+}
+
+StateLayout StateFileWriter::take_layout() noexcept { return std::move(contents_->layout); }
 
 std::uint64_t StateFileWriter::size_bytes() const noexcept {
   return contents_->length + contents_->operator_states.size();
@@ -170,8 +193,7 @@ StateHandle StateFileWriter::finish() {
   Bytes tail;
   put_varint(tail, contents_->operator_state_count);
   tail += contents_->operator_states;
-  put_varint(tail, contents_->table_count);
-  tail += contents_->tables;
+  put_layout(tail);
   put_varint(tail, contents_->block_count);
   tail += contents_->blocks;
   const std::uint64_t index_length = tail.size();
@@ -180,13 +202,48 @@ StateHandle StateFileWriter::finish() {
   put_number(tail, index_crc);
   put_head(tail);
   append(tail);
-  if (contents_->file) return finish_file();
+  if (contents_->file) {
+    const StateHandle handle = finish_file();
+    contents_->layout.files.front().handle = handle;
+    contents_->layout.judge();
+    return handle;
+  }
+  contents_->layout.judge();
 
   StateHandle handle;
   handle.length = contents_->length;
   handle.hash = contents_->hasher.hash();
   handle.inline_bytes = std::move(contents_->pending);
   return handle;
+}
+
+void StateFileWriter::put_layout(Bytes& index) const {
+  const StateLayout& layout = contents_->layout;
+  put_varint(index, layout.files.size() - 1);
+  for (std::size_t i = 1; i < layout.files.size(); ++i) {
+    put_number(index, layout.files[i].handle.length);
+    put_number(index, layout.files[i].handle.hash.high);
+    put_number(index, layout.files[i].handle.hash.low);
+  }
+  put_varint(index, layout.tables.size());
+  for (std::size_t i = 0; i < layout.tables.size(); ++i) {
+    const StateLayout::Table& table = layout.tables[i];
+    put_string(index, table.node);
+    put_string(index, table.name);
+    put_string(index, contents_->schemas[i]);
+    const auto kept = [](const auto& space) { return space.second.file > 0; };
+    put_varint(index, static_cast<std::uint64_t>(
+                          std::count_if(table.spaces.begin(), table.spaces.end(), kept)));
+    for (const auto& [name_space, place] : table.spaces) {
+      if (place.file == 0) continue;
+      put_number(index, name_space);
+      put_varint(index, place.file - 1);
+    }
+  }
+}
+
+void StateFileWriter::throw_given_up() const {
+  throw StateError("'" + temporary_path_ + "' belongs to a checkpoint that was given up");
 }
 
 StateHandle StateFileWriter::finish_file() {
@@ -199,9 +256,7 @@ StateHandle StateFileWriter::finish_file() {
   handle.length = contents_->length;
   handle.hash = contents_->hasher.hash();
   handle.file = state_file_name(handle.hash, handle.length);
-  if (!reserve_(handle.file)) {
-    throw StateError("'" + temporary_path_ + "' belongs to a checkpoint that was given up");
-  }
+  if (!reserve_(handle.file)) throw_given_up();
   files_.rename(temporary_path_, join_path(directory_, handle.file));
   contents_->named = true;
   LEVADA_FAILPOINT("checkpoint.state.renamed", kWrite);
@@ -271,10 +326,14 @@ void StateFileReader::parse_index(View index, std::uint64_t index_at) {
     state.bytes = index.take_string();
   }
   for (std::uint64_t count = index.take_varint(); count > 0; --count) {
-    Table& table = tables_.emplace_back();
-    table.node = index.take_string();
-    table.name = index.take_string();
-    table.schema = index.take_string();
+    StateHandle& file = older_files_.emplace_back();
+    file.length = index.take_number<std::uint64_t>();
+    file.hash.high = index.take_number<std::uint64_t>();
+    file.hash.low = index.take_number<std::uint64_t>();
+    file.file = state_file_name(file.hash, file.length);
+  }
+  for (std::uint64_t count = index.take_varint(); count > 0; --count) {
+    tables_.push_back(parse_table(index));
   }
   std::uint64_t offset = kHeadBytes;
   for (std::uint64_t count = index.take_varint(); count > 0; --count) {
@@ -292,6 +351,24 @@ void StateFileReader::parse_index(View index, std::uint64_t index_at) {
   }
   if (!index.empty()) throw StateError("its index has bytes left over");
   if (offset != index_at) throw StateError("its blocks leave a gap");
+}
+
+StateFileReader::Table StateFileReader::parse_table(View& index) const {
+  Table table;
+  table.node = index.take_string();
+  table.name = index.take_string();
+  table.schema = index.take_string();
+  for (std::uint64_t count = index.take_varint(); count > 0; --count) {
+    Kept kept;
+    kept.name_space = index.take_number<std::int64_t>();
+    kept.file = index.take_varint();
+    if (kept.file >= older_files_.size()) throw StateError("a namespace is kept in no file");
+    if (!table.kept.empty() && table.kept.back().name_space >= kept.name_space) {
+      throw StateError("the namespaces that it keeps are not in order");
+    }
+    table.kept.push_back(kept);
+  }
+  return table;
 }
 
 void StateFileReader::read_block(const Block& block, Bytes& into) const {

@@ -1,5 +1,7 @@
 // State files: everything one subtask wrote for one checkpoint, in one file with an index. A
 // snapshot of at most kInlineBytesMax bytes never becomes a file but travels inside the manifest.
+// Namespaces of tables that had not changed are not written again: the index says in which older file
+// their blocks are. That is never a file that only refers to them, too.
 //
 // Threads:  a writer from one thread at a time; a reader from any.
 // Lifetime: both borrow their FileSystem. A writer destroyed before finish() removes its file.
@@ -18,26 +20,17 @@
 #include "levada/state_backend.h"
 
 #include "base/file_system.h"
-#include "checkpoint/content_hash.h"
+#include "checkpoint/state_handle.h"
+#include "checkpoint/state_layout.h"
 
 namespace levada {
-
-/// Where a subtask's snapshot is: a file of the state directory, or the bytes themselves.
-struct StateHandle {
-  std::string file;  ///< "state-<hash>-<length>"; empty: inline
-  std::uint64_t length = 0;
-  ContentHash hash;
-  Bytes inline_bytes;
-  bool is_inline() const noexcept { return file.empty(); }
-  bool operator==(const StateHandle&) const = default;
-};
 
 class StateFileWriter {
  public:
   static constexpr std::size_t kInlineBytesMax = 16 * 1024;
 
-  /// Called with the file's final name before it gets that name; false: the checkpoint is not
-  /// wanted any more, finish() throws.
+  /// Called with the file's final name before it gets that name, and with the names of older files when
+  /// they are first referred to; false: the checkpoint is not wanted any more, finish() or keep() throws.
   using Reserve = std::function<bool(const std::string& name)>;
 
   /// Writes `directory`/`temporary_name` once there is more than fits inline.
@@ -51,8 +44,14 @@ class StateFileWriter {
   /// Announces a table and returns its index for put_block().
   std::uint32_t begin_table(std::string_view node, std::string_view name, std::string_view schema);
   void put_block(std::uint32_t table, StateBlock&& block);
-  /// Writes the index, syncs and names the file. Nothing but the destructor may follow.
+  /// Says that `file` has the blocks of a namespace, of `bytes` bytes, and has them itself.
+  /// REQUIRES: put_block() is not called for that namespace.
+  void keep(std::uint32_t table, std::int64_t name_space, const StateHandle& file,
+            std::uint64_t bytes);
+  /// Writes the index, syncs and names the file. Nothing but take_layout() and the destructor may follow.
   StateHandle finish();
+  /// Where everything is. REQUIRES: finish() has returned.
+  StateLayout take_layout() noexcept;
 
   /// Bytes put so far, without the index.
   std::uint64_t size_bytes() const noexcept;
@@ -61,7 +60,9 @@ class StateFileWriter {
   struct Contents;
   void append(std::string_view bytes);
   void spill();
+  void put_layout(Bytes& index) const;
   StateHandle finish_file();
+  [[noreturn]] void throw_given_up() const;
 
   FileSystem& files_;
   std::string directory_;
@@ -85,11 +86,16 @@ class StateFileReader {
     std::uint64_t length = 0;
     std::uint32_t crc = 0;
   };
+  struct Kept {
+    std::int64_t name_space = 0;
+    std::size_t file = 0;  ///< in older_files()
+  };
   struct Table {
     std::string node;
     std::string name;
     std::string schema;
     std::vector<Block> blocks;
+    std::vector<Kept> kept;  ///< by namespace
   };
 
   /// Opens the snapshot and reads its index, not its blocks.
@@ -97,23 +103,26 @@ class StateFileReader {
 
   const std::vector<OperatorState>& operator_states() const noexcept { return operator_states_; }
   const std::vector<Table>& tables() const noexcept { return tables_; }
+  /// The files that have what this snapshot kept.
+  const std::vector<StateHandle>& older_files() const noexcept { return older_files_; }
+  /// For messages.
+  const std::string& name() const noexcept { return name_; }
   /// Replaces `into` by the block's bytes; StateError when its checksum differs.
   void read_block(const Block& block, Bytes& into) const;
 
  private:
   void read_index(std::uint64_t length);
   void parse_index(View index, std::uint64_t index_at);
+  Table parse_table(View& index) const;
   void read(std::uint64_t offset, std::uint64_t count, Bytes& into) const;
 
-  std::string name_;  // for messages
+  std::string name_;
   Bytes inline_bytes_;
   std::unique_ptr<ReadableFile> file_;  // null: inline
   std::vector<OperatorState> operator_states_;
+  std::vector<StateHandle> older_files_;
   std::vector<Table> tables_;
 };
-
-/// The name that a state file with this content gets.
-std::string state_file_name(const ContentHash& hash, std::uint64_t length);
 
 /// Reads the whole snapshot and compares length and hash; StateError naming the file when they
 /// differ.

@@ -14,6 +14,9 @@ struct Barrier {
   CheckpointId checkpoint = 0;
   /// Sources emit nothing after it: the job stops when the checkpoint is complete.
   bool stop = false;
+  /// The newest checkpoint of this attempt that was committed when this one began, 0: none. No file that it
+  /// names is removed while this one is under way: snapshots may refer to them.
+  CheckpointId base = 0;
 };
 
 /// A batch with the event time after it, or a control message. A batch's time holds for the rows up to

@@ -18,6 +18,7 @@ Attempt::Attempt(AttemptParts parts) : parts_(std::move(parts)) {
   for (const PlanChain& chain : parts_.plan->chains) {
     for (int subtask = 0; subtask < chain.parallelism; ++subtask) make_task(chain, subtask);
   }
+  parts_.restored.reset();  // the tasks have it
   for (const auto& task : tasks_) task_list_.push_back(task.get());
   // Channels know their tasks by now: first subtasks of a chain are found by counting.
   std::vector<std::size_t> first(parts_.plan->chains.size());

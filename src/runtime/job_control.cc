@@ -406,8 +406,8 @@ void JobControl::take(Event& event) {
       break;
     case Event::Kind::kSnapshot:
       if (coordinator_->answered(static_cast<std::size_t>(event.task), event.checkpoint,
-                                 std::move(event.snapshot.state), event.snapshot.bytes,
-                                 event.snapshot.error)) {
+                                 std::move(event.snapshot.state), std::move(event.snapshot.older),
+                                 event.snapshot.bytes, event.snapshot.error)) {
         take_outcome();
       }
       break;

@@ -78,6 +78,7 @@ void Task::open() {
     open_stage(*stage);
   }
   chain_->set_running(nullptr);
+  parts_.restored.reset();  // its files are closed when all tasks have read theirs
   opened_ = true;
   note_status(true);
   parts_.listener->task_opened(parts_.id);
@@ -281,11 +282,14 @@ void Task::barrier_passed(const Barrier& barrier) {
   LEVADA_FAILPOINT("runtime.snapshot.begun");
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
+  if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
+  if (base_ && base_->checkpoint != barrier.base) base_.reset();
   snapshot_ = std::make_unique<TaskSnapshot>(
-      checkpoint, parts_.make_writer(checkpoint), *parts_.background, parts_.memory->snapshots(),
+      checkpoint, base_, parts_.make_writer(checkpoint), *parts_.background, parts_.memory->snapshots(),
       [listener = parts_.listener, id = parts_.id, checkpoint](SnapshotResult result) {
         listener->snapshot_done(id, checkpoint, std::move(result));
       });
+  last_taken_ = snapshot_->as_base();
   if (parts_.source) parts_.source->snapshot(snapshot_->context(parts_.source_state_id));
   for (const auto& stage : chain_->stages()) {
     stage->op->snapshot(snapshot_->context(stage->state_id));

@@ -142,6 +142,8 @@ class Task final : public Waker, public ChainListener {
   std::unique_ptr<Chain> chain_;
   std::unique_ptr<InputGate> gate_;
   std::unique_ptr<TaskSnapshot> snapshot_;
+  std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun
+  std::shared_ptr<const SnapshotBase> base_;        // that of the newest committed checkpoint
   Mailbox<TaskMail> mail_;
   Waker* waker_ = nullptr;
   std::shared_ptr<std::atomic<bool>> woken_;

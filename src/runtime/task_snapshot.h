@@ -1,5 +1,7 @@
 // TaskSnapshot: the snapshot of one subtask on its way to its state file. The task fills it between
-// batches; everything that touches files happens on the background queue, in order.
+// batches; everything that touches files happens on the background queue, in order. Namespaces that have not
+// changed since the snapshot of the newest committed checkpoint began are not captured: the state file refers
+// to what has them.
 //
 // Threads:  of its task, except for the jobs on the background queue, which own what they use.
 #pragma once
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "checkpoint/state_file.h"
+#include "checkpoint/state_layout.h"
 #include "levada/memory.h"
 #include "levada/state_backend.h"
 #include "checkpoint/background.h"
@@ -21,19 +24,31 @@ namespace levada {
 /// How a snapshot ended: a handle, or the reason why there is none.
 struct SnapshotResult {
   StateHandle state;
-  std::uint64_t bytes = 0;
+  std::vector<StateHandle> older;  ///< files that `state` refers to
+  std::uint64_t bytes = 0;         ///< newly written
   std::string error;  ///< empty: it worked
+};
+
+/// What a snapshot leaves for the next ones to refer to. `layout` is written in the background before the
+/// snapshot's `done` is called, and read only when the checkpoint is known to be committed.
+struct SnapshotBase {
+  const CheckpointId checkpoint;
+  StateLayout layout;
 };
 
 class TaskSnapshot final {
  public:
   using Done = std::function<void(SnapshotResult)>;
 
-  TaskSnapshot(CheckpointId checkpoint, std::unique_ptr<StateFileWriter> writer,
-               BackgroundQueue& background, MemoryShare& memory, Done done);
+  /// `base` is that of the newest committed checkpoint; null: there is none, everything is written.
+  TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const SnapshotBase> base,
+               std::unique_ptr<StateFileWriter> writer, BackgroundQueue& background,
+               MemoryShare& memory, Done done);
   ~TaskSnapshot();
 
   CheckpointId checkpoint() const noexcept { return checkpoint_; }
+  /// What the next snapshots can refer to once this checkpoint is committed.
+  std::shared_ptr<const SnapshotBase> as_base() const noexcept;
   /// Where the operator with state id `node` writes; valid until the next call.
   SnapshotContext& context(std::string_view node);
   enum class Scan {
@@ -50,14 +65,21 @@ class TaskSnapshot final {
   struct Writing;
   class Context;
   class Blocks;
+  struct Kept {
+    std::int64_t name_space;
+    StateHandle file;
+    std::uint64_t bytes;
+  };
 
   void put_operator_state(std::string_view name, std::string_view bytes);
   void put_table(StateTable& table);
   void put_block(std::uint32_t table, StateBlock&& block);
+  void keep(std::uint32_t table, std::vector<Kept> kept);
   void submit(std::function<void(StateFileWriter&)> write);
   void finish();
 
-  CheckpointId checkpoint_;
+  const CheckpointId checkpoint_;
+  const std::shared_ptr<const SnapshotBase> base_;
   std::shared_ptr<Writing> writing_;
   BackgroundQueue& background_;
   MemoryShare& memory_;

@@ -65,7 +65,7 @@ class Writing final : public SnapshotContext {
   void put_table(StateTable& table) override {
     const std::uint32_t index = writer_.begin_table(kNode, table.name(), table.schema());
     tables_.push_back({&table, std::make_unique<Blocks>(*this, index)});
-    table.begin_snapshot(*tables_.back().blocks);
+    table.begin_snapshot(checkpoint_, *tables_.back().blocks);
   }
 
   StateHandle finish() {

@@ -264,7 +264,11 @@ Found hunt(const std::string& bug) {
 
 int hunt_planted(const Arguments& arguments) {
   std::vector<std::string> bugs = arguments.bugs;
-  if (bugs.empty()) bugs.assign(kPlantedBugs.begin(), kPlantedBugs.end());
+  if (bugs.empty()) {
+    bugs.assign(kPlantedBugs.begin(), kPlantedBugs.end());
+    // This job has no keyed state: main_pipeline_sim_test finds those.
+    std::erase_if(bugs, [](const std::string& bug) { return bug.starts_with("snapshot."); });
+  }
   int missed = 0;
   for (const std::string& bug : bugs) {
     const Found found = in_processes<Found>(1, [&](std::uint64_t) { return hunt(bug); }).front();

@@ -7,13 +7,14 @@
 // is used again as it is. The tag comes from the middle bits of the hash, the bucket from the low ones, the
 // key group from the high ones: never the same bits. Growing moves one group.
 //
-// Snapshots: state_backend.h. `phase_` is the value of the captured bit that means captured; a snapshot
-// flips it. Outside of snapshots every live entry is captured, so on the way of a row one comparison of
-// meta says that the entry lives, has the key's tag, and needs no capture.
+// Snapshots: state_backend.h. A space's `phase` is the value of the captured bit that means captured; a
+// snapshot that captures the space flips it. Else every live entry is captured, so on the way of a row one
+// comparison of meta says that the entry lives, has the key's tag, and needs no capture. A space that the
+// sink keeps is not looked at.
 //
 // Threads:    of its task.
-// Invariants: 1. Outside of a snapshot all live entries' captured bits equal phase_.
-//             2. A namespace dropped during a snapshot stays until the scan has passed it.
+// Invariants: 1. The captured bits of all live entries of a space that is not being captured equal its phase.
+//             2. A namespace dropped while it is being captured stays until the scan has passed it.
 //             3. All memory of slots, of keys in arenas, and what values hold outside themselves, is
 //                charged to the share; a charge that does not fit is a StateError.
 //             4. A key stands in the first bucket from its home on that had room when it came; entries
@@ -120,15 +121,25 @@ class TypedTable final : public StateTable {
   using KeyView = typename Key::View;
   static constexpr bool kTally = kTallied;
 
+  /// What a snapshot captured of one group and has not handed out yet.
+  struct CaptureBuffer {
+    Bytes bytes;
+    std::uint32_t count = 0;
+  };
+
   /// All groups of one namespace.
   struct Space {
     std::int64_t name = 0;
+    CheckpointId changed_after = 0;  ///< the newest snapshot that had begun at the last change
+    bool capturing = false;          ///< the snapshot under way still has to pass it
     bool dying = false;
+    std::uint32_t phase = 0;
     std::uint32_t generation = 1;  ///< of live entries; below 2^16
     std::size_t slot_bytes = 0;    ///< of all groups
     std::size_t arena_bytes = 0;   ///< of the keys of all groups
     std::size_t heap_bytes = 0;    ///< what live values hold outside themselves
     std::vector<Group> groups;
+    std::vector<CaptureBuffer> captured;  ///< of each group, while it is being captured
 
     bool lives(const Entry& entry) const { return entry.meta >> 16 == generation; }
   };
@@ -150,6 +161,7 @@ class TypedTable final : public StateTable {
     LEVADA_ASSERT(!spaces_.contains(name), "a dropped space does not come back");
     std::unique_ptr<Space> made = take_spare();
     made->name = name;
+    mark_changed(*made);
     return *spaces_.emplace(name, std::move(made)).first->second;
   }
   Space* find_space(std::int64_t name) {
@@ -168,7 +180,7 @@ class TypedTable final : public StateTable {
   void drop(std::int64_t name) {
     const auto at = spaces_.find(name);
     if (at == spaces_.end()) return;
-    if (sink_ != nullptr && name >= scan_name_) {
+    if (at->second->capturing) {
       at->second->dying = true;
       return;
     }
@@ -177,6 +189,7 @@ class TypedTable final : public StateTable {
   /// Empties a space and keeps its memory. REQUIRES: no snapshot is under way.
   void clear(Space& space) {
     LEVADA_DEBUG_ASSERT(sink_ == nullptr, "a snapshot may still have to pass a space that is cleared");
+    mark_changed(space);
     empty_out(space);
   }
   /// Leaves out the entries of a group for which keep(entry) is false, and makes it as small as it can be.
@@ -184,6 +197,7 @@ class TypedTable final : public StateTable {
   template <class Keep>
   void sift(Space& space, Group& group, Keep keep) {
     LEVADA_DEBUG_ASSERT(sink_ == nullptr, "a snapshot wants every entry");
+    mark_changed(space);
     std::size_t kept = 0;
     each_live(space, group, [&](Entry& entry) { kept += keep(entry); });
     std::size_t slots = kSlotsMin;
@@ -216,17 +230,8 @@ class TypedTable final : public StateTable {
 
   /// The entry of the key, made with a default value when it is not there, ready to be written.
   Entry& at(Space& space, std::uint64_t hash, KeyView key) {
-    Group& group = group_of(space, hash);
-    if (!group.empty()) {
-      Entry& entry = probe(space, group, hash, key);
-      if (space.lives(entry)) {
-        if ((entry.meta & kCapturedBit) != phase_) capture(space, group, entry);
-        return entry;
-      }
-      if (!full(space, group)) return insert(space, group, entry, hash, key);
-    }
-    grow(space, group);
-    return insert(space, group, probe(space, group, hash, key), hash, key);
+    mark_changed(space);
+    return find_or_insert(space, hash, key);
   }
 
   /// The entry of the key, to be read; null when there is none.
@@ -242,6 +247,7 @@ class TypedTable final : public StateTable {
   template <class KeyAt, class F>
   void visit(Space& space, const std::uint64_t* hashes, KeyAt key_at, std::size_t first,
              std::size_t last, F f) {
+    mark_changed(space);
     if (space.slot_bytes > kNearBytes) {
       visit_rows<true>(space, hashes, key_at, first, last, f);
     } else {
@@ -292,15 +298,19 @@ class TypedTable final : public StateTable {
   }
   std::size_t memory_bytes() const override { return charged_bytes_; }
 
-  void begin_snapshot(BlockSink& sink) override {
+  void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) override {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
-    if (spaces_.empty()) return;
-    sink_ = &sink;
-    phase_ ^= kCapturedBit;
-    scan_name_ = spaces_.begin()->first;
-    scan_last_ = spaces_.rbegin()->first;
+    begun_ = checkpoint;
+    for (auto& [name, space] : spaces_) {
+      if (sink.keep(name, space->changed_after)) continue;
+      if (sink_ == nullptr) scan_name_ = name;
+      sink_ = &sink;
+      scan_last_ = name;
+      space->capturing = true;
+      space->phase ^= kCapturedBit;
+      space->captured.resize(group_count());
+    }
     scan_group_ = scan_slot_ = 0;
-    for (auto& [name, space] : spaces_) buffers_[name].resize(group_count());
   }
 
   bool scan(std::size_t max_entries) override {
@@ -312,7 +322,12 @@ class TypedTable final : public StateTable {
         scan_name_ = at->first;
         scan_group_ = scan_slot_ = 0;
       }
-      done += scan_some(*at->second, max_entries - done) + 1;
+      if (at->second->capturing) {
+        done += scan_some(*at->second, max_entries - done);
+      } else {
+        scan_name_ = at->first + 1;
+      }
+      ++done;
     }
     return false;
   }
@@ -320,8 +335,9 @@ class TypedTable final : public StateTable {
   void abort_snapshot() override {
     if (sink_ == nullptr) return;
     for (auto& [name, space] : spaces_) {
+      if (!space->capturing) continue;
       for (Group& group : space->groups) {
-        for (std::size_t i = 0; i < group.slots(); ++i) mark_captured(group.slot(i));
+        for (std::size_t i = 0; i < group.slots(); ++i) mark_captured(*space, group.slot(i));
       }
     }
     end_snapshot();
@@ -329,11 +345,12 @@ class TypedTable final : public StateTable {
 
   void restore(const RestoredBlock& block) override {
     Space& into = space(block.name_space);
+    mark_changed(into);
     View bytes = block.bytes;
     K key{};
     for (std::uint32_t i = 0; i < block.entries; ++i) {
       Serde<K>::read(bytes, key);
-      Entry& entry = at(into, hash_of(key), Key::view(key, key_bytes_));
+      Entry& entry = find_or_insert(into, hash_of(key), Key::view(key, key_bytes_));
       const std::size_t before = heap_bytes_of(entry.value);
       Serde<V>::read(bytes, entry.value);
       charge_change(into, before, heap_bytes_of(entry.value));
@@ -359,12 +376,6 @@ class TypedTable final : public StateTable {
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
 
-  // What a snapshot captured of one group and has not handed out yet.
-  struct CaptureBuffer {
-    Bytes bytes;
-    std::uint32_t count = 0;
-  };
-
   static std::uint32_t tag_of(std::uint64_t hash) {
     return static_cast<std::uint32_t>(hash >> 31) & 0xfffe;
   }
@@ -374,7 +385,7 @@ class TypedTable final : public StateTable {
                   std::size_t last, F& f) {
     constexpr std::size_t kDistance = kFar ? kFarAhead : kAhead;
     Entry* homes[kRing];
-    const std::uint32_t live = space.generation << 16 | phase_;
+    const std::uint32_t live = space.generation << 16 | space.phase;
     std::uint64_t layout = layout_;
     // By value: what f writes may lie anywhere, and would have members read again for each row.
     const auto fetch = [&homes, hashes, groups = space.groups.data(), nowhere = &nowhere_[0],
@@ -402,7 +413,7 @@ class TypedTable final : public StateTable {
         f(i, *entry);
         continue;
       }
-      f(i, at(space, hashes[i], key));
+      f(i, find_or_insert(space, hashes[i], key));
       if (layout == layout_) continue;
       layout = layout_;  // buckets have moved
       fetch(i + 1, std::min(i + 1 + kDistance, last));
@@ -429,6 +440,22 @@ class TypedTable final : public StateTable {
     }
   }
 
+  void mark_changed(Space& space) { space.changed_after = begun_; }
+
+  Entry& find_or_insert(Space& space, std::uint64_t hash, KeyView key) {
+    Group& group = group_of(space, hash);
+    if (!group.empty()) {
+      Entry& entry = probe(space, group, hash, key);
+      if (space.lives(entry)) {
+        if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
+        return entry;
+      }
+      if (!full(space, group)) return insert(space, group, entry, hash, key);
+    }
+    grow(space, group);
+    return insert(space, group, probe(space, group, hash, key), hash, key);
+  }
+
   // The key's entry, or the dead one where it belongs. REQUIRES: !group.empty().
   Entry& probe(const Space& space, Group& group, std::uint64_t hash, KeyView key) {
     const std::uint32_t wanted = space.generation << 16 | tag_of(hash);
@@ -453,7 +480,7 @@ class TypedTable final : public StateTable {
     store_key(space, group, entry, key);
     entry.value = V{};
     if constexpr (kTallied) entry.tally = 0;
-    entry.meta = space.generation << 16 | tag_of(hash) | phase_;
+    entry.meta = space.generation << 16 | tag_of(hash) | space.phase;
     ++group.size;
     return entry;
   }
@@ -540,20 +567,26 @@ class TypedTable final : public StateTable {
     acquired_bytes_ -= advance - kAdvanceBytes;
   }
 
-  void mark_captured(Entry& entry) { entry.meta = (entry.meta & ~kCapturedBit) | phase_; }
+  static void mark_captured(const Space& space, Entry& entry) {
+    entry.meta = (entry.meta & ~kCapturedBit) | space.phase;
+  }
 
   // Appends the entry's value as it is now, before anybody changes it.
   void capture(Space& space, Group& group, Entry& entry) {
-    mark_captured(entry);
+    mark_captured(space, entry);
     CaptureBuffer& buffer = buffer_of(space, group);
     entry.key.write(buffer.bytes);
     Serde<V>::write(entry.value, buffer.bytes);
-    ++buffer.count;
+    // Room for all that are likely to follow: growing would copy them several times.
+    if (buffer.count++ == 0) {
+      const std::size_t size = buffer.bytes.size();
+      buffer.bytes.reserve(std::min(group.size * size, kBlockBytes) + size);
+    }
     if (buffer.bytes.size() >= kBlockBytes) hand_out(space, group);
   }
 
-  CaptureBuffer& buffer_of(const Space& space, const Group& group) {
-    return buffers_.at(space.name)[static_cast<std::size_t>(&group - space.groups.data())];
+  static CaptureBuffer& buffer_of(Space& space, const Group& group) {
+    return space.captured[static_cast<std::size_t>(&group - space.groups.data())];
   }
 
   void hand_out(Space& space, Group& group) {
@@ -567,19 +600,23 @@ class TypedTable final : public StateTable {
     sink_->block(std::move(block));
   }
 
-  // Captures on in one space; returns how many slots it looked at.
+  // Captures on in one space; returns how many slots it looked at: about `max_slots`.
   std::size_t scan_some(Space& space, std::size_t max_slots) {
+    std::uint32_t found[kBlock];
     std::size_t looked = 0;
     for (; scan_group_ < space.groups.size(); ++scan_group_, scan_slot_ = 0) {
       Group& group = space.groups[scan_group_];
-      for (; scan_slot_ < group.slots(); ++scan_slot_) {
-        if (looked++ == max_slots) return looked;
-        Entry& entry = group.slot(scan_slot_);
-        if (space.lives(entry) && (entry.meta & kCapturedBit) != phase_) {
-          capture(space, group, entry);
+      while (scan_slot_ < group.slots()) {
+        if (looked >= max_slots) return looked;
+        const std::size_t first = scan_slot_;
+        const std::size_t count = live_slots(space, group, scan_slot_, found, kBlock);
+        looked += scan_slot_ - first;
+        for (std::size_t i = 0; i < count; ++i) {
+          Entry& entry = group.slot(found[i]);
+          if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
         }
       }
-      if (buffers_.contains(space.name)) hand_out(space, group);
+      hand_out(space, group);
     }
     pass(space);
     return looked;
@@ -587,6 +624,7 @@ class TypedTable final : public StateTable {
 
   // The scan is through with a space: goes on behind it.
   void pass(Space& space) {
+    end_capture(space);
     const bool dying = space.dying;
     const std::int64_t name = space.name;
     scan_name_ = name + 1;  // names are ends of slices, never the last number
@@ -594,11 +632,16 @@ class TypedTable final : public StateTable {
     if (dying) retire(spaces_.find(name));
   }
 
+  static void end_capture(Space& space) {
+    space.capturing = false;
+    space.captured.clear();
+  }
+
   bool end_snapshot() {
     sink_ = nullptr;
-    buffers_.clear();
     for (auto at = spaces_.begin(); at != spaces_.end();) {
       const auto next = std::next(at);
+      end_capture(*at->second);
       if (at->second->dying) retire(at);
       at = next;
     }
@@ -665,9 +708,8 @@ class TypedTable final : public StateTable {
   Bytes key_bytes_;  // of the key at hand, where it is kept as bytes
   Entry nowhere_[Group::kBucketEntries];  // the bucket of a group that has none: nothing lives there
 
-  std::uint32_t phase_ = 0;
+  CheckpointId begun_ = 0;  // of the newest snapshot
   BlockSink* sink_ = nullptr;
-  std::map<std::int64_t, std::vector<CaptureBuffer>> buffers_;  // of the spaces in the snapshot
   std::int64_t scan_name_ = 0;
   std::int64_t scan_last_ = 0;
   std::size_t scan_group_ = 0;

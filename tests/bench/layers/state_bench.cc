@@ -24,8 +24,9 @@ void state_snapshot(benchmark::State& state) {
   KeyTable<K> table(static_cast<std::uint64_t>(state.range(0)));
   table.fill();
   CountingSink sink;
+  levada::CheckpointId checkpoint = 0;
   for (auto _ : state) {
-    table.table().begin_snapshot(sink);
+    table.table().begin_snapshot(++checkpoint, sink);
     while (!table.table().scan(kScanEntries)) {
     }
   }
@@ -44,9 +45,10 @@ void state_capture(benchmark::State& state) {
   KeyTable<K> table(static_cast<std::uint64_t>(state.range(0)));
   table.fill();
   CountingSink sink;
+  levada::CheckpointId checkpoint = 0;
   std::size_t first = 0;
   for (auto _ : state) {
-    table.table().begin_snapshot(sink);
+    table.table().begin_snapshot(++checkpoint, sink);
     table.add_rows(first, kBatchRows);
     first = (first + kBatchRows) % table.draws();
     state.PauseTiming();
@@ -67,7 +69,7 @@ void state_restore(benchmark::State& state) {
     void block(levada::StateBlock&& block) override { blocks.push_back(std::move(block)); }
     std::vector<levada::StateBlock> blocks;
   } kept;
-  table.table().begin_snapshot(kept);
+  table.table().begin_snapshot(1, kept);
   while (!table.table().scan(kScanEntries)) {
   }
   for (auto _ : state) {

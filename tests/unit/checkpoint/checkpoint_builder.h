@@ -49,6 +49,12 @@ inline void write_subtask(StateFileWriter& writer, std::uint64_t number, std::ui
   }
 }
 
+/// Subtask 0 once more, whose namespace 0 has not changed since `base` was taken.
+inline void keep_subtask(StateFileWriter& writer, const SubtaskState& base) {
+  const std::uint32_t table = writer.begin_table("window", "windows", "{key:int64}");
+  writer.keep(table, 0, base.older.empty() ? base.state : base.older[0], 21'000);
+}
+
 inline Manifest manifest_of(const JobDirectory& directory, CheckpointId id) {
   Manifest manifest;
   manifest.job_name = "orders";

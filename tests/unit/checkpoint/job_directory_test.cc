@@ -68,6 +68,92 @@ class JobDirectoryTest : public ::testing::Test {
   LogLines log_;
 };
 
+// Checkpoints that refer to the state file of the first one.
+class JobDirectoryKept : public JobDirectoryTest {
+ protected:
+  // Takes a checkpoint whose subtask 0 refers to what `base` has, and commits it.
+  Manifest keep(JobDirectory& directory, const Manifest& base) {
+    Manifest manifest = manifest_of(directory, directory.begin_checkpoint());
+    const auto writer = directory.make_writer(manifest.id, 0, 0);
+    testing::keep_subtask(*writer, base.subtasks[0]);
+    manifest.subtasks.push_back({"source → window", 0, writer->finish()});
+    manifest.subtasks[0].older = writer->take_layout().older();
+    directory.commit(manifest);
+    return manifest;
+  }
+  static std::string state_path(const StateHandle& handle) {
+    return "/checkpoints/orders/state/" + handle.file;
+  }
+};
+
+TEST_F(JobDirectoryKept, AFileStaysAsLongAsACheckpointRefersToIt) {
+  const auto directory = start();
+  take_checkpoint(*directory, 1);
+  const Manifest first = *directory->newest_valid();
+  const std::string path = state_path(first.subtasks[0].state);
+  Manifest last = keep(*directory, first);
+  EXPECT_THAT(last.subtasks[0].older, ElementsAre(first.subtasks[0].state));
+  for (int i = 0; i < 5; ++i) {
+    last = keep(*directory, last);
+    const JobDirectory::Swept swept = directory->sweep(1);
+    EXPECT_EQ(swept.manifests, i == 0 ? 2u : 1u);
+    EXPECT_EQ(swept.state_files, 0u);
+    EXPECT_TRUE(files_.exists(path));
+    EXPECT_EQ(directory->newest_valid(), last);
+    const RestoredCheckpoint restored(files_, directory->state_path(), last);
+    EXPECT_EQ(restored.subtasks()[0].older.at(0)->tables().at(0).blocks.size(), 3u);
+  }
+  take_checkpoint(*directory, 2);
+  EXPECT_EQ(directory->sweep(2).state_files, 0u) << "the one before is retained";
+  take_checkpoint(*directory, 3);
+  EXPECT_EQ(directory->sweep(2).state_files, 1u);
+  EXPECT_FALSE(files_.exists(path));
+  EXPECT_EQ(newest(*directory), 3u);
+}
+
+TEST_F(JobDirectoryKept, AFileToWhichACheckpointUnderWayRefersIsNotSwept) {
+  const auto directory = start();
+  take_checkpoint(*directory, 1);
+  const Manifest first = *directory->newest_valid();
+  const CheckpointId under_way = directory->begin_checkpoint();
+  const auto writer = directory->make_writer(under_way, 0, 0);
+  testing::keep_subtask(*writer, first.subtasks[0]);
+  take_checkpoint(*directory, 2);
+  EXPECT_EQ(directory->sweep(1).state_files, 0u);
+  EXPECT_TRUE(files_.exists(state_path(first.subtasks[0].state)));
+  directory->abandon(under_way);
+  EXPECT_EQ(directory->sweep(1).state_files, 1u);
+  EXPECT_FALSE(files_.exists(state_path(first.subtasks[0].state)));
+  EXPECT_THAT(error_of([&] {
+                const auto late = directory->make_writer(under_way, 0, 1);
+                testing::keep_subtask(*late, first.subtasks[0]);
+              }),
+              HasSubstr("given up"));
+}
+
+TEST_F(JobDirectoryKept, ACheckpointThatRefersToADamagedOrMissingFileIsNotUsed) {
+  for (const bool missing : {false, true}) {
+    files_.create_directories("/checkpoints");
+    const auto directory = start();
+    take_checkpoint(*directory, 1);
+    take_checkpoint(*directory, 2);
+    const Manifest second = *directory->newest_valid();
+    const Manifest third = keep(*directory, second);
+    EXPECT_EQ(directory->newest_valid()->id, third.id);
+    const std::string path = state_path(second.subtasks[0].state);
+    if (missing) {
+      files_.remove(path);
+    } else {
+      files_.flip_bit(path, 10'000, 2);
+    }
+    EXPECT_EQ(newest(*directory), 1u) << "neither of the two that need the file";
+    const auto warned = log_.lines().size();
+    ASSERT_GE(warned, 2u);
+    EXPECT_THAT(log_.lines()[warned - 2], AllOf(HasSubstr(std::to_string(third.id)), HasSubstr(path)));
+    for (const std::string& file : files_.all_files()) files_.remove(file);
+  }
+}
+
 TEST_F(JobDirectoryTest, HasNoCheckpointAtFirst) {
   const auto directory = start();
   EXPECT_EQ(directory->newest_valid(), std::nullopt);

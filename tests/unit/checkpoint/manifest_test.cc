@@ -13,6 +13,13 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
+StateHandle small_file() {
+  StateHandle file;
+  file.length = 5;
+  file.file = state_file_name(file.hash, file.length);
+  return file;
+}
+
 Manifest sample() {
   Manifest manifest;
   manifest.job_name = "orders";
@@ -31,7 +38,11 @@ Manifest sample() {
   file.length = 20'000;
   file.hash = {0x0123456789abcdef, 0xfedcba9876543210};
   file.file = state_file_name(file.hash, file.length);
-  manifest.subtasks = {{"orders → per-user", 0, inlined}, {"orders → per-user", 1, file}};
+  StateHandle older = file;
+  older.hash.low = 7;
+  older.file = state_file_name(older.hash, older.length);
+  manifest.subtasks = {{"orders → per-user", 0, inlined, {file}},
+                       {"orders → per-user", 1, file, {older, small_file()}}};
   const EpochSegment segment{.subtask = 1, .epoch = 41, .bytes = 99, .records = 3, .hash = {5, 6}};
   manifest.sinks = {{.uid = "to totals",
                      .name = "PostgreSQL totals",
@@ -106,6 +117,10 @@ TEST(Manifest, WithARightChecksumButLyingBytesIsNeverOutOfBounds) {
         const Manifest manifest = decode_manifest(signed_again(bad), "m");
         for (const SubtaskState& subtask : manifest.subtasks) {
           EXPECT_EQ(subtask.state.file.find('/'), std::string::npos);
+          for (const StateHandle& older : subtask.older) {
+            EXPECT_TRUE(older.file.starts_with("state-"));
+            EXPECT_EQ(older.file.find('/'), std::string::npos);
+          }
         }
         ++decoded;
       } catch (const StateError&) {
@@ -128,6 +143,21 @@ TEST(Manifest, WithACountThatLiesAllocatesNothingForIt) {
   EXPECT_THAT(error_of(signed_again(bytes + "1234")), HasSubstr("end early"));
 }
 
+TEST(Manifest, WithACountOfOlderFilesThatLiesAllocatesNothingForIt) {
+  Manifest manifest = sample();
+  manifest.nodes.clear();
+  manifest.sinks.clear();
+  manifest.subtasks.resize(1);
+  manifest.subtasks[0].older.clear();
+  Bytes bytes = encode(manifest);
+  // That count, that of the sinks, and the checksum are the last bytes.
+  bytes.resize(bytes.size() - 6);
+  put_varint(bytes, UINT64_MAX);
+  const std::uint64_t body = bytes.size() - 16;
+  std::memcpy(bytes.data() + 8, &body, sizeof body);
+  EXPECT_THAT(error_of(signed_again(bytes + "1234")), HasSubstr("end early"));
+}
+
 // The format never changes silently.
 TEST(Manifest, HasTheBytesItAlwaysHad) {
   Manifest manifest;
@@ -139,7 +169,11 @@ TEST(Manifest, HasTheBytesItAlwaysHad) {
   StateHandle state;
   state.inline_bytes = "s";
   state.length = 1;
-  manifest.subtasks = {{"c", 5, state}};
+  StateHandle older;
+  older.length = 15;
+  older.hash = {16, 17};
+  older.file = state_file_name(older.hash, older.length);
+  manifest.subtasks = {{"c", 5, state, {older}}};
   manifest.sinks = {{.uid = "u",
                      .name = "n",
                      .generation = 6,
@@ -155,6 +189,8 @@ TEST(Manifest, HasTheBytesItAlwaysHad) {
       18);
   put_number(body, std::uint64_t{1});
   body += Bytes(16, '\0') + "s";
+  body += '\x01';
+  for (const std::uint64_t number : {15, 16, 17}) put_number(body, number);
   body += Bytes("\x01\x01u\x01n", 5);
   put_number(body, std::uint64_t{6});
   body += '\x02';

@@ -1,5 +1,6 @@
 #include "checkpoint/restore.h"
 
+#include <functional>
 #include <map>
 
 #include <gmock/gmock.h>
@@ -23,12 +24,13 @@ constexpr std::uint32_t kGroups = 16;
 // Takes what is restored; the rest of the face is not called here.
 class CollectingTable final : public StateTable {
  public:
-  explicit CollectingTable(std::string schema = "{a:int64}") : schema_(std::move(schema)) {}
-  std::string_view name() const override { return "windows"; }
+  explicit CollectingTable(std::string schema = "{a:int64}", std::string name = "windows")
+      : schema_(std::move(schema)), name_(std::move(name)) {}
+  std::string_view name() const override { return name_; }
   std::string schema() const override { return schema_; }
   std::size_t entries() const override { return blocks.size(); }
   std::size_t memory_bytes() const override { return 0; }
-  void begin_snapshot(BlockSink&) override {}
+  void begin_snapshot(CheckpointId, BlockSink&) override {}
   bool scan(std::size_t) override { return true; }
   void abort_snapshot() override {}
   void restore(const RestoredBlock& block) override {
@@ -39,6 +41,7 @@ class CollectingTable final : public StateTable {
 
  private:
   std::string schema_;
+  std::string name_;
 };
 
 class Restore : public ::testing::Test {
@@ -67,6 +70,27 @@ class Restore : public ::testing::Test {
       }
       manifest.subtasks.push_back({"window", subtask, writer.finish()});
     }
+    return RestoredCheckpoint(files_, "/state", std::move(manifest));
+  }
+
+  // As the one before, but each subtask found namespace -1 unchanged, and what it refers to may be changed.
+  RestoredCheckpoint kept_at(std::uint32_t parallelism,
+                             const std::function<void(Manifest&)>& change = {}) {
+    Manifest manifest = written_at(parallelism, 3000).manifest();
+    manifest.id = 8;
+    for (SubtaskState& subtask : manifest.subtasks) {
+      StateFileWriter writer(files_, "/state", "tmp-" + std::to_string(subtask.subtask),
+                             [](const std::string&) { return true; });
+      const std::uint32_t table = writer.begin_table("window", "windows", "{a:int64}");
+      writer.keep(table, -1, subtask.state, 3000);
+      for (std::uint32_t group = 0; group < kGroups; ++group) {
+        if (group * parallelism / kGroups != subtask.subtask) continue;
+        writer.put_block(table, block_of(group, bytes_of(group, 1, 8000), 1));
+      }
+      subtask.older = {subtask.state};
+      subtask.state = writer.finish();
+    }
+    if (change) change(manifest);
     return RestoredCheckpoint(files_, "/state", std::move(manifest));
   }
 
@@ -100,6 +124,79 @@ TEST_F(Restore, GivesEveryGroupToExactlyOneSubtaskAtAnyParallelism) {
       EXPECT_EQ(blocks, 2 * kGroups) << before << " → " << after;
     }
   }
+}
+
+TEST_F(Restore, ReadsWhatWasKeptOutOfTheOlderFilesAtAnyParallelism) {
+  for (std::uint32_t before = 1; before <= 3; ++before) {
+    const RestoredCheckpoint checkpoint = kept_at(before);
+    const RestoredNodeState state(checkpoint, "window");
+    for (std::uint32_t after = 1; after <= 5; ++after) {
+      std::size_t blocks = 0;
+      for (std::uint32_t subtask = 0; subtask < after; ++subtask) {
+        const std::uint32_t first = (subtask * kGroups + after - 1) / after;
+        const std::uint32_t last = ((subtask + 1) * kGroups + after - 1) / after;
+        CollectingTable table;
+        state.read_table(table, first, last);
+        EXPECT_EQ(table.blocks.size(), 2 * (last - first));
+        for (const auto& [key, bytes] : table.blocks) {
+          EXPECT_EQ(bytes, bytes_of(key.first, key.second, key.second == -1 ? 3000 : 8000));
+        }
+        blocks += table.blocks.size();
+      }
+      EXPECT_EQ(blocks, 2 * kGroups) << before << " → " << after;
+    }
+    EXPECT_THAT(state.operator_states("times"), ::testing::IsEmpty()) << "those of the older files are old";
+  }
+}
+
+TEST_F(Restore, NamesTheFileThatDoesNotHaveWhatIsReferredTo) {
+  const RestoredCheckpoint written = written_at(1, 3000);
+  const StateHandle older = written.manifest().subtasks[0].state;
+  for (const auto& [table, name_space] : {std::pair("windows", 5), std::pair("panes", -1)}) {
+    StateFileWriter writer(files_, "/state", "tmp-0", [](const std::string&) { return true; });
+    writer.keep(writer.begin_table("window", table, "{a:int64}"), name_space, older, 3000);
+    Manifest manifest = written.manifest();
+    manifest.subtasks[0].older = {older};
+    manifest.subtasks[0].state = writer.finish();
+    const RestoredCheckpoint checkpoint(files_, "/state", std::move(manifest));
+    CollectingTable into("{a:int64}", table);
+    try {
+      RestoredNodeState(checkpoint, "window").read_table(into, 0, kGroups);
+      FAIL();
+    } catch (const StateError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr(older.file), HasSubstr(table),
+                                      HasSubstr("namespace " + std::to_string(name_space))));
+    }
+  }
+}
+
+TEST_F(Restore, RefusesAStateThatRefersToOtherFilesThanTheManifest) {
+  const auto error = [&](const std::function<void(Manifest&)>& change) -> std::string {
+    try {
+      kept_at(2, change);
+    } catch (const StateError& failure) {
+      return failure.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(error({}), "no error");
+  EXPECT_THAT(error([](Manifest& manifest) { manifest.subtasks[0].older.clear(); }),
+              HasSubstr("other files than the manifest"));
+  EXPECT_THAT(error([](Manifest& manifest) {
+                std::swap(manifest.subtasks[0].older, manifest.subtasks[1].older);
+              }),
+              HasSubstr("other files than the manifest"));
+}
+
+TEST_F(Restore, OpensEveryFileOnce) {
+  const RestoredCheckpoint checkpoint = kept_at(2, [](Manifest& manifest) {
+    // Both subtasks refer to the same files.
+    manifest.subtasks.push_back(manifest.subtasks[0]);
+  });
+  ASSERT_EQ(checkpoint.subtasks().size(), 3u);
+  EXPECT_EQ(checkpoint.subtasks()[0].state, checkpoint.subtasks()[2].state);
+  EXPECT_EQ(checkpoint.subtasks()[0].older, checkpoint.subtasks()[2].older);
+  EXPECT_NE(checkpoint.subtasks()[0].older, checkpoint.subtasks()[1].older);
 }
 
 TEST_F(Restore, GivesOperatorStatesInSubtaskOrder) {

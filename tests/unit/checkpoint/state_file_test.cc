@@ -31,6 +31,12 @@ class StateFile : public ::testing::Test {
                                              });
   }
 
+  static StateHandle file_of(std::uint64_t length) {
+    StateHandle handle{.file = {}, .length = length, .hash = {3, 4}, .inline_bytes = {}};
+    handle.file = state_file_name(handle.hash, handle.length);
+    return handle;
+  }
+
   // A state of `count` blocks of `size` bytes.
   StateHandle write(std::uint32_t count, std::size_t size) {
     const auto writer = make_writer();
@@ -121,6 +127,63 @@ TEST_F(StateFile, WithoutAnythingInItReadsBack) {
   EXPECT_THAT(reader.tables(), IsEmpty());
 }
 
+TEST_F(StateFile, SaysInWhichOlderFilesTheNamespacesAreThatItKept) {
+  const auto writer = make_writer();
+  const std::uint32_t windows = writer->begin_table("window", "windows", "{a:int64}");
+  const std::uint32_t timers = writer->begin_table("window", "timers", "int64");
+  writer->keep(windows, 20, file_of(50'000), 49'000);
+  writer->put_block(windows, block_of(0, std::string(30'000, 'x'), 30));
+  writer->keep(timers, -7, file_of(40'000), 9'999);
+  writer->keep(windows, 10, file_of(40'000), 0);
+  writer->put_block(windows, block_of(1, std::string(10'000, 'y'), 30));
+  const StateHandle handle = writer->finish();
+  EXPECT_THAT(reserved_,
+              ElementsAre(file_of(50'000).file, file_of(40'000).file, handle.file))
+      << "before anything refers to it";
+
+  const StateFileReader reader(files_, "/state", handle);
+  EXPECT_THAT(reader.older_files(), ElementsAre(file_of(50'000), file_of(40'000)));
+  const auto kept = [&](std::size_t table) {
+    std::vector<std::pair<std::int64_t, std::size_t>> all;
+    for (const auto& space : reader.tables()[table].kept) all.emplace_back(space.name_space, space.file);
+    return all;
+  };
+  EXPECT_THAT(kept(0), ElementsAre(std::pair(10, 1), std::pair(20, 0)));
+  EXPECT_THAT(kept(1), ElementsAre(std::pair(-7, 1)));
+  EXPECT_EQ(reader.tables()[0].blocks.size(), 2u);
+
+  const StateLayout layout = writer->take_layout();
+  EXPECT_THAT(layout.older(), ElementsAre(file_of(50'000), file_of(40'000)));
+  const StateLayout::Table* const table = layout.find_table("window", "windows");
+  ASSERT_NE(table, nullptr);
+  ASSERT_NE(layout.find(*table, 30), nullptr);
+  EXPECT_EQ(*layout.find(*table, 30), handle);
+  EXPECT_EQ(table->spaces.at(30).bytes, 40'000u);
+  ASSERT_NE(layout.find(*table, 20), nullptr);
+  EXPECT_EQ(*layout.find(*table, 20), file_of(50'000));
+  EXPECT_EQ(layout.find(*table, 10), nullptr) << "less than a quarter of that file is referred to";
+  EXPECT_EQ(layout.find(*table, 40), nullptr);
+  EXPECT_EQ(layout.find_table("window", "panes"), nullptr);
+}
+
+TEST_F(StateFile, ThatStayedInlineCannotBeReferredTo) {
+  const auto writer = make_writer();
+  const std::uint32_t table = writer->begin_table("window", "windows", "{a:int64}");
+  writer->put_block(table, block_of(0, "small", 30));
+  writer->keep(table, 20, file_of(50'000), 49'000);
+  ASSERT_TRUE(writer->finish().is_inline());
+  const StateLayout layout = writer->take_layout();
+  EXPECT_EQ(layout.find(layout.tables[0], 30), nullptr);
+  EXPECT_NE(layout.find(layout.tables[0], 20), nullptr);
+}
+
+TEST_F(StateFile, OfACheckpointThatWasGivenUpRefersToNothing) {
+  const auto writer = make_writer();
+  const std::uint32_t table = writer->begin_table("window", "windows", "{a:int64}");
+  wanted_ = false;
+  EXPECT_THROW(writer->keep(table, 20, file_of(50'000), 49'000), StateError);
+}
+
 TEST_F(StateFile, SurvivesAPowerLossOnceItIsNamedAndItsDirectorySynced) {
   const StateHandle handle = write(9, 10'000);
   files_.sync_directory("/state");
@@ -183,6 +246,17 @@ TEST_F(StateFile, WithAnyFlippedBitIsNeverReadWrong) {
   }
 }
 
+TEST_F(StateFile, WithAnyFlippedBitNeverRefersToWhatItDidNotMean) {
+  const auto writer = make_writer();
+  writer->keep(writer->begin_table("n", "t", "s"), 20, file_of(50'000), 1);
+  const StateHandle good = writer->finish();
+  for (std::size_t bit = 0; bit < good.inline_bytes.size() * 8; ++bit) {
+    StateHandle bad = good;
+    bad.inline_bytes[bit / 8] = static_cast<char>(bad.inline_bytes[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_THROW(StateFileReader(files_, "/state", bad), StateError) << bit;
+  }
+}
+
 TEST_F(StateFile, WithAnyByteOfTheFileDamagedIsRefused) {
   const StateHandle handle = write(3, 6000);
   const std::string path = "/state/" + handle.file;
@@ -217,20 +291,41 @@ TEST_F(StateFile, WithAnIndexThatLiesIsRefused) {
     handle.length = handle.inline_bytes.size();
     return handle;
   };
-  Bytes empty("\0\0\0", 3);
+  Bytes empty("\0\0\0\0", 4);  // operator states, older files, tables, blocks
   EXPECT_NO_THROW(StateFileReader(files_, "/state", handle_of(empty)));
   Bytes many;
   put_varint(many, UINT64_MAX);
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(many)), StateError);
-  Bytes no_table("\0\0\x01", 3);
+  Bytes no_table("\0\0\0\x01", 4);
   no_table += Bytes(20, '\0');
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(no_table)), StateError);
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(empty + "x")), StateError);
-  Bytes long_block("\0\x01\0\0\0\x01\0", 7);
+  Bytes long_block("\0\0\x01\0\0\0\0\x01\0", 9);
   long_block += Bytes(10, '\0');
   put_varint(long_block, UINT64_MAX);
   put_number(long_block, std::uint32_t{0});
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(long_block)), StateError);
+
+  Bytes many_files("\0", 1);
+  put_varint(many_files, UINT64_MAX);
+  EXPECT_THROW(StateFileReader(files_, "/state", handle_of(many_files)), StateError);
+  // One older file, one table without names, and what it keeps.
+  const auto keeps = [&](std::uint64_t count, std::vector<std::pair<std::int64_t, char>> kept) {
+    Bytes index("\0\x01", 2);
+    index += Bytes(24, '\x05');
+    index += Bytes("\x01\0\0\0", 4);
+    put_varint(index, count);
+    for (const auto& [name_space, file] : kept) {
+      put_number(index, name_space);
+      index += file;
+    }
+    return handle_of(index + '\0');
+  };
+  EXPECT_NO_THROW(StateFileReader(files_, "/state", keeps(2, {{-1, 0}, {7, 0}})));
+  EXPECT_THROW(StateFileReader(files_, "/state", keeps(UINT64_MAX, {{-1, 0}, {7, 0}})), StateError);
+  EXPECT_THROW(StateFileReader(files_, "/state", keeps(1, {{7, 1}})), StateError);
+  EXPECT_THROW(StateFileReader(files_, "/state", keeps(2, {{7, 0}, {7, 0}})), StateError);
+  EXPECT_THROW(StateFileReader(files_, "/state", keeps(2, {{7, 0}, {6, 0}})), StateError);
 }
 
 TEST_F(StateFile, SaysWhenItsVersionIsFromTheFuture) {
@@ -248,13 +343,18 @@ TEST_F(StateFile, SaysWhenItsVersionIsFromTheFuture) {
 TEST_F(StateFile, HasTheBytesItAlwaysHad) {
   const auto writer = make_writer();
   writer->put_operator_state("n", "o", "x");
-  writer->put_block(writer->begin_table("n", "t", "s"), {2, 3, 1, "bytes"});
+  const std::uint32_t table = writer->begin_table("n", "t", "s");
+  writer->put_block(table, {2, 3, 1, "bytes"});
+  writer->keep(table, 9, file_of(20'000), 700);
   const StateHandle handle = writer->finish();
   Bytes index(
       "\x01\x01n\x01o\x01x"
-      "\x01\x01n\x01t\x01s"
-      "\x01\0",
-      16);
+      "\x01",
+      8);
+  for (const std::uint64_t number : {20'000, 3, 4}) put_number(index, number);
+  index += Bytes("\x01\x01n\x01t\x01s\x01", 8);
+  put_number(index, std::int64_t{9});
+  index += Bytes("\0\x01\0", 3);
   put_number(index, std::int64_t{2});
   index += Bytes("\x03\x01\x05", 3);
   put_number(index, crc32c("bytes"));

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -30,10 +32,39 @@ std::tuple<std::string, std::int32_t> make(std::uint64_t n) {
 void change(std::int64_t& value, std::uint64_t by) { value += static_cast<std::int64_t>(by); }
 void change(std::vector<std::uint64_t>& value, std::uint64_t by) { value.push_back(by); }
 
+// Takes a snapshot, and keeps what has not changed since `base` began.
 class Blocks final : public BlockSink {
  public:
-  void block(StateBlock&& block) override { blocks.push_back(std::move(block)); }
+  explicit Blocks(CheckpointId id_in, const Blocks* base = nullptr) : id(id_in), base_(base) {}
+
+  void block(StateBlock&& block) override {
+    EXPECT_FALSE(kept.contains(block.name_space)) << "what is kept is not captured";
+    blocks.push_back(std::move(block));
+  }
+  bool keep(std::int64_t name_space, CheckpointId changed_after) override {
+    if (base_ == nullptr || changed_after >= base_->id) return false;
+    bool has = false;
+    for (const StateBlock& block : base_->blocks) {
+      if (block.name_space != name_space) continue;
+      from_base_.push_back(block);
+      has = true;
+    }
+    if (has) kept.insert(name_space);
+    return has;
+  }
+  // The snapshot is complete: what was kept is as if it had been captured.
+  void finish() {
+    for (StateBlock& block : from_base_) blocks.push_back(std::move(block));
+    base_ = nullptr;
+  }
+
+  CheckpointId id;
   std::vector<StateBlock> blocks;
+  std::set<std::int64_t> kept;
+
+ private:
+  const Blocks* base_;
+  std::vector<StateBlock> from_base_;
 };
 
 template <class Types>
@@ -125,7 +156,9 @@ TYPED_TEST(TypedTableModel, IsAMapThroughGrowthDropsAndSnapshots) {
     Table table("t", "n", {0, 16}, 16, this->share);
     Model model, at_snapshot;
     std::int64_t next_space = 3;
-    std::optional<Blocks> blocks;
+    std::optional<Blocks> blocks, base;
+    CheckpointId id = 0;
+    std::size_t kept = 0;
     for (int step = 0; step < 4000; ++step) {
       const std::int64_t space = next_space - 1 - static_cast<std::int64_t>(this->below(3));
       switch (this->below(8)) {
@@ -138,15 +171,18 @@ TYPED_TEST(TypedTableModel, IsAMapThroughGrowthDropsAndSnapshots) {
           break;
         case 1:
           if (!blocks) {
-            blocks.emplace();
+            blocks.emplace(++id, base ? &*base : nullptr);
             at_snapshot = model;
-            table.begin_snapshot(*blocks);
+            table.begin_snapshot(id, *blocks);
           }
           break;
         case 2:
         case 3:
           if (blocks && table.scan(1 + this->below(keys))) {
+            kept += blocks->kept.size();
+            blocks->finish();
             EXPECT_EQ(this->restored(blocks->blocks), without_empty(at_snapshot));
+            if (this->below(3) > 0) base = std::move(blocks);  // else it is never committed
             blocks.reset();
           } else if (blocks && this->below(200) == 0) {
             table.abort_snapshot();
@@ -157,14 +193,76 @@ TYPED_TEST(TypedTableModel, IsAMapThroughGrowthDropsAndSnapshots) {
           this->look_up(table, model, space, keys);
           break;
         default:
-          this->write(table, model, space, keys);
+          // Mostly the newest: the others rest between two snapshots.
+          this->write(table, model, this->below(20) == 0 ? space : next_space - 1, keys);
       }
     }
     if (blocks) table.abort_snapshot();
+    EXPECT_GT(kept, 0u) << keys;
     EXPECT_EQ(without_empty(this->contents(table)), without_empty(model));
     EXPECT_LE(table.memory_bytes(), this->share.used_bytes());
   }
   EXPECT_EQ(this->share.used_bytes(), 0u);
+}
+
+TYPED_TEST(TypedTableModel, TellsWhichSpacesHaveNotChangedSinceASnapshotBegan) {
+  using Table = typename TestFixture::KeyedTable;
+  using Model = typename TestFixture::Contents;
+  using Names = std::set<std::int64_t>;
+  Table table("t", "n", {0, 16}, 16, this->share);
+  Model model;
+  for (const std::int64_t space : {1, 2, 3, 4}) this->write(table, model, space, 50);
+  const auto snapshot = [&](CheckpointId id, const Blocks* base, auto meanwhile) {
+    Blocks blocks(id, base);
+    const Model expected = model;
+    table.begin_snapshot(id, blocks);
+    meanwhile();
+    while (!table.scan(1)) {
+    }
+    const Names kept = blocks.kept;
+    blocks.finish();
+    EXPECT_EQ(this->restored(blocks.blocks), expected);
+    return std::pair(std::move(blocks), kept);
+  };
+  const auto nothing = [] {};
+  const auto [first, none] = snapshot(1, nullptr, [&] { this->write(table, model, 2, 50); });
+  EXPECT_EQ(none, Names{});
+
+  this->write(table, model, 3, 50);
+  this->look_up(table, model, 1, 50);
+  const auto [second, since_first] = snapshot(2, &first, nothing);
+  EXPECT_EQ(since_first, (Names{1, 4})) << "2 changed while the first was captured";
+
+  // A snapshot that was given up is no base, and changes after it began are not lost.
+  Blocks given_up(3, &second);
+  table.begin_snapshot(3, given_up);
+  this->write(table, model, 4, 50);
+  table.abort_snapshot();
+  const auto [fourth, since_second] = snapshot(4, &second, nothing);
+  EXPECT_EQ(since_second, (Names{1, 2, 3}));
+
+  // One that comes again under its old name is another, also when it is dropped during a snapshot.
+  table.drop(1);
+  model.erase(1);
+  this->write(table, model, 1, 50);
+  const auto [fifth, since_fourth] = snapshot(5, &fourth, [&] {
+    table.drop(2);
+    model.erase(2);
+    this->write(table, model, 2, 50);
+  });
+  EXPECT_EQ(since_fourth, (Names{2, 3, 4}));
+  const auto [sixth, since_fifth] = snapshot(6, &fifth, nothing);
+  EXPECT_EQ(since_fifth, (Names{1, 3, 4}));
+
+  auto& space = *table.find_space(3);
+  table.clear(space);
+  model.erase(3);
+  const auto [seventh, since_sixth] = snapshot(7, &sixth, nothing);
+  EXPECT_EQ(since_sixth, (Names{1, 2, 4}));
+  // A single entry that is asked for to be written.
+  const auto key = model[4].begin()->first;
+  table.at(*table.find_space(4), hash_of(key), Table::Key::view(key, this->scratch));
+  EXPECT_EQ(snapshot(8, &seventh, nothing).second, (Names{1, 2}));
 }
 
 // The generation of a space has sixteen bits; an entry of an earlier round must not come alive again.

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <set>
@@ -278,6 +279,126 @@ TEST(Job, MayBeWokenByASourceUntilThatIsClosed) {
       .discard()
       .uid("out");
   EXPECT_THAT(job_error_of([&] { env.execute("woken"); }).what(), HasSubstr("never"));
+}
+
+// Gives numbered rows, one split of them, as far as the test allows.
+struct TickGate {
+  std::function<Tick(std::int64_t)> make;
+  std::int64_t end = 0;
+  std::atomic<std::int64_t> open{0};
+};
+
+class GatedReader final : public SourceReader {
+ public:
+  explicit GatedReader(const TickGate& gate) : gate_(gate) {}
+  void open(OperatorContext& context, std::vector<Split> splits) override {
+    clock_ = context.clock;
+    next_ = splits.empty() ? gate_.end : std::stoll(splits.front().position);
+  }
+  PollResult poll(Batch& batch, std::vector<SplitRun>& runs) override {
+    std::size_t rows = 0;
+    while (next_ < gate_.open && rows < batch.capacity()) batch.rows<Tick>()[rows++] = gate_.make(next_++);
+    batch.set_size(rows);
+    if (rows > 0) runs.push_back({.split = 0, .first = 0, .count = rows});
+    if (next_ == gate_.end) return PollResult::kFinished;
+    return rows > 0 ? PollResult::kMore : PollResult::kLater;
+  }
+  SteadyTime next_poll() const override { return clock_->steady_now() + 1ms; }
+  bool caught_up(std::size_t) const override { return false; }
+  bool finished(std::size_t) const override { return next_ == gate_.end; }
+  std::string position(std::size_t) const override { return std::to_string(next_); }
+
+ private:
+  const TickGate& gate_;
+  const Clock* clock_ = nullptr;
+  std::int64_t next_ = 0;
+};
+
+class GatedSource final : public SourceFactory {
+ public:
+  explicit GatedSource(const TickGate& gate) : gate_(gate) {}
+  std::vector<Split> discover(const std::vector<Split>&, const Clock&,
+                              const std::function<void(LogLevel, std::string_view)>&) override {
+    return {{.id = "0", .position = "0"}};
+  }
+  std::unique_ptr<SourceReader> make_reader() override { return std::make_unique<GatedReader>(gate_); }
+
+ private:
+  const TickGate& gate_;
+};
+
+// Waits for `count` more checkpoints and returns the most that one seen on the way had written.
+std::uint64_t most_written(const Job& job, std::uint64_t count) {
+  const std::uint64_t until = job.status().checkpoints_completed + count;
+  std::uint64_t most = 0;
+  for (bool first = true;; first = false) {
+    const JobStatus status = job.status();
+    if (!first && status.last_checkpoint) most = std::max(most, status.last_checkpoint->bytes);
+    if (status.checkpoints_completed >= until) return most;
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+TEST(Job, ACheckpointWritesOnlyTheSlicesThatHaveChanged) {
+  constexpr std::int64_t kKeys = 3'000, kSlices = 20, kRows = kKeys * kSlices, kTouched = 30;
+  constexpr std::int64_t kSlide = 1'000'000, kSize = kSlices * kSlide;
+  TickGate gate;
+  gate.end = kRows + 2 * kTouched;
+  gate.make = [](std::int64_t i) {  // slice by slice; then some more in the last slice, and in the next
+    const std::int64_t slice = i < kRows ? i / kKeys : i < kRows + kTouched ? kSlices - 1 : kSlices;
+    return Tick{i % kKeys, i, Timestamp{Duration{slice * kSlide + kSlide / 2}}};
+  };
+  TempDir dir;
+  Collected<TickTotal> totals;
+  for (const int parallelism : {2, 3}) {
+    StreamEnvironment env(with_checkpoints(dir, parallelism));
+    env.from_source(Source<Tick>{std::make_shared<GatedSource>(gate), "gated"}, event_time(&Tick::at, {}))
+        .uid("ticks")
+        .key_by(&Tick::key)
+        .window(sliding({.size = Duration{kSize}, .slide = Duration{kSlide}}))
+        .aggregate(key().as(&TickTotal::key), window_start().as(&TickTotal::start),
+                   count().as(&TickTotal::count), sum(&Tick::value).as(&TickTotal::sum))
+        .uid("totals")
+        .collect_into(totals)
+        .uid("rows");
+    if (parallelism == 3) gate.open = gate.end;
+    Job job = env.execute_async("slices");
+    if (parallelism == 2) {
+      const auto pass = [&](std::int64_t rows) {
+        gate.open = rows;
+        const auto passed = [&] {
+          for (const SplitStatus& split : job.status().splits) {
+            if (split.position == std::to_string(rows)) return true;
+          }
+          return false;
+        };
+        while (!passed()) std::this_thread::sleep_for(1ms);
+      };
+      pass(kRows);
+      most_written(job, 5);  // until nothing of before is under way
+      const std::uint64_t all = std::uint64_t{kRows} * 16;  // at least: a key and a sum
+      EXPECT_LT(most_written(job, 3), 10'000u) << "nothing has changed";
+      pass(kRows + kTouched);
+      EXPECT_LT(most_written(job, 5), all / 5) << "one slice of twenty has changed";
+      job.request_stop();
+    }
+    job.wait();
+    EXPECT_EQ(job.status().restored_from.has_value(), parallelism == 3);
+  }
+  std::map<std::pair<std::int64_t, std::int64_t>, TickTotal> expected;
+  for (std::int64_t i = 0; i < gate.end; ++i) {
+    const Tick tick = gate.make(i);
+    const std::int64_t at = tick.at.time_since_epoch().count();
+    for (std::int64_t start = at - at % kSlide; start > at - kSize; start -= kSlide) {
+      TickTotal& total = expected[{tick.key, start}];
+      total = {tick.key, Timestamp{Duration{start}}, total.count + 1, total.sum + tick.value};
+    }
+  }
+  std::vector<TickTotal> wanted;
+  for (const auto& [at, total] : expected) wanted.push_back(total);
+  const std::vector<TickTotal> found = sorted(totals.rows());
+  ASSERT_EQ(found.size(), wanted.size());
+  EXPECT_TRUE(found == sorted(wanted));
 }
 
 #ifdef LEVADA_FAILPOINTS
