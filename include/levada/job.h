@@ -55,7 +55,7 @@ struct SinkStatus {
 struct CheckpointStatus {
   CheckpointId id = 0;
   Duration duration{};
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  ///< newly written: what had not changed is not written again
 };
 
 /// A snapshot of a job. Counters start anew with each restart.
