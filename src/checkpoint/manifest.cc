@@ -37,12 +37,6 @@ void put(Bytes& out, const NodeState& node) {
   put_number(out, node.parallelism);
 }
 
-void put_content(Bytes& out, const StateHandle& state) {
-  put_number(out, state.length);
-  put_number(out, state.hash.high);
-  put_number(out, state.hash.low);
-}
-
 void put(Bytes& out, const SubtaskState& subtask) {
   const StateHandle& state = subtask.state;
   put_string(out, subtask.chain);
@@ -101,17 +95,6 @@ NodeState take_node(View& in) {
   return node;
 }
 
-StateHandle take_content(View& in) {
-  StateHandle state;
-  state.length = in.take_number<std::uint64_t>();
-  state.hash.high = in.take_number<std::uint64_t>();
-  state.hash.low = in.take_number<std::uint64_t>();
-  return state;
-}
-
-// The name is made, not read: no manifest can point out of the state directory.
-void name_file(StateHandle& state) { state.file = state_file_name(state.hash, state.length); }
-
 SubtaskState take_subtask(View& in) {
   SubtaskState subtask;
   subtask.chain = in.take_string();
@@ -121,12 +104,12 @@ SubtaskState take_subtask(View& in) {
   if (where == kInline) {
     state.inline_bytes = in.take(state.length);
   } else if (where == kFile) {
-    name_file(state);
+    state.file = state_file_name(state.hash, state.length);
   } else {
     throw StateError("a state is nowhere");
   }
   for (std::uint64_t count = in.take_varint(); count > 0; --count) {
-    name_file(subtask.older.emplace_back(take_content(in)));
+    subtask.older.push_back(take_file(in));
   }
   return subtask;
 }

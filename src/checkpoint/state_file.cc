@@ -73,15 +73,6 @@ std::uint32_t take_u32(View& in) {
 
 }  // namespace
 
-std::string state_file_name(const ContentHash& hash, std::uint64_t length) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string name = "state-";
-  for (const std::uint64_t half : {hash.high, hash.low}) {
-    for (int shift = 60; shift >= 0; shift -= 4) name += kDigits[(half >> shift) & 15];
-  }
-  return name + "-" + std::to_string(length);
-}
-
 // ---- StateFileWriter
 
 struct StateFileWriter::Contents {
@@ -220,11 +211,7 @@ StateHandle StateFileWriter::finish() {
 void StateFileWriter::put_layout(Bytes& index) const {
   const StateLayout& layout = contents_->layout;
   put_varint(index, layout.files.size() - 1);
-  for (std::size_t i = 1; i < layout.files.size(); ++i) {
-    put_number(index, layout.files[i].handle.length);
-    put_number(index, layout.files[i].handle.hash.high);
-    put_number(index, layout.files[i].handle.hash.low);
-  }
+  for (std::size_t i = 1; i < layout.files.size(); ++i) put_content(index, layout.files[i].handle);
   put_varint(index, layout.tables.size());
   for (std::size_t i = 0; i < layout.tables.size(); ++i) {
     const StateLayout::Table& table = layout.tables[i];
@@ -326,11 +313,7 @@ void StateFileReader::parse_index(View index, std::uint64_t index_at) {
     state.bytes = index.take_string();
   }
   for (std::uint64_t count = index.take_varint(); count > 0; --count) {
-    StateHandle& file = older_files_.emplace_back();
-    file.length = index.take_number<std::uint64_t>();
-    file.hash.high = index.take_number<std::uint64_t>();
-    file.hash.low = index.take_number<std::uint64_t>();
-    file.file = state_file_name(file.hash, file.length);
+    older_files_.push_back(take_file(index));
   }
   for (std::uint64_t count = index.take_varint(); count > 0; --count) {
     tables_.push_back(parse_table(index));

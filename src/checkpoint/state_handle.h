@@ -1,6 +1,7 @@
 // StateHandle: where a subtask's snapshot is.
 //
-// Threads: plain data.
+// Threads:  plain data.
+// Failures: StateError when bytes end too early.
 #pragma once
 
 #include <cstdint>
@@ -24,5 +25,13 @@ struct StateHandle {
 
 /// The name that a state file with this content gets.
 std::string state_file_name(const ContentHash& hash, std::uint64_t length);
+
+/// Length and hash, as manifests and state files have them:
+///   content := length:u64 hash_high:u64 hash_low:u64
+void put_content(Bytes& out, const StateHandle& state);
+/// Takes them off the front; neither a name nor bytes yet.
+StateHandle take_content(View& in);
+/// The same of a file. The name is made, not read: nothing can point out of the state directory.
+StateHandle take_file(View& in);
 
 }  // namespace levada

@@ -130,17 +130,21 @@ TEST(Manifest, WithARightChecksumButLyingBytesIsNeverOutOfBounds) {
   EXPECT_GT(decoded, 0u);
 }
 
-TEST(Manifest, WithACountThatLiesAllocatesNothingForIt) {
-  Manifest manifest = sample();
-  manifest.nodes.clear();
-  manifest.subtasks.clear();
-  Bytes bytes = encode(manifest);
-  // The two counts are the last bytes before the checksum: both become endless.
+// The two counts before the checksum, of a byte each, become one that never ends.
+void expect_refused_with_endless_counts(Bytes bytes) {
   bytes.resize(bytes.size() - 6);
   put_varint(bytes, UINT64_MAX);
   const std::uint64_t body = bytes.size() - 16;
   std::memcpy(bytes.data() + 8, &body, sizeof body);
   EXPECT_THAT(error_of(signed_again(bytes + "1234")), HasSubstr("end early"));
+}
+
+TEST(Manifest, WithACountThatLiesAllocatesNothingForIt) {
+  Manifest manifest = sample();
+  manifest.nodes.clear();
+  manifest.subtasks.clear();
+  // The two counts are the last bytes before the checksum: both become endless.
+  expect_refused_with_endless_counts(encode(manifest));
 }
 
 TEST(Manifest, WithACountOfOlderFilesThatLiesAllocatesNothingForIt) {
@@ -149,13 +153,8 @@ TEST(Manifest, WithACountOfOlderFilesThatLiesAllocatesNothingForIt) {
   manifest.sinks.clear();
   manifest.subtasks.resize(1);
   manifest.subtasks[0].older.clear();
-  Bytes bytes = encode(manifest);
   // That count, that of the sinks, and the checksum are the last bytes.
-  bytes.resize(bytes.size() - 6);
-  put_varint(bytes, UINT64_MAX);
-  const std::uint64_t body = bytes.size() - 16;
-  std::memcpy(bytes.data() + 8, &body, sizeof body);
-  EXPECT_THAT(error_of(signed_again(bytes + "1234")), HasSubstr("end early"));
+  expect_refused_with_endless_counts(encode(manifest));
 }
 
 // The format never changes silently.

@@ -94,6 +94,26 @@ class Restore : public ::testing::Test {
     return RestoredCheckpoint(files_, "/state", std::move(manifest));
   }
 
+  // Whatever the parallelism that reads: all groups, each in one subtask, in both namespaces.
+  static void expect_each_group_once(const RestoredNodeState& state,
+                                     const std::function<std::size_t(std::int64_t)>& size_in) {
+    for (std::uint32_t after = 1; after <= 5; ++after) {
+      std::size_t blocks = 0;
+      for (std::uint32_t subtask = 0; subtask < after; ++subtask) {
+        const std::uint32_t first = (subtask * kGroups + after - 1) / after;
+        const std::uint32_t last = ((subtask + 1) * kGroups + after - 1) / after;
+        CollectingTable table;
+        state.read_table(table, first, last);
+        EXPECT_EQ(table.blocks.size(), 2 * (last - first));
+        for (const auto& [key, bytes] : table.blocks) {
+          EXPECT_EQ(bytes, bytes_of(key.first, key.second, size_in(key.second)));
+        }
+        blocks += table.blocks.size();
+      }
+      EXPECT_EQ(blocks, 2 * kGroups) << "read at " << after;
+    }
+  }
+
   static std::string bytes_of(std::uint32_t group, std::int64_t name_space, std::size_t size) {
     std::string bytes = std::to_string(group) + "@" + std::to_string(name_space);
     bytes.resize(std::max(bytes.size(), size), '.');
@@ -105,46 +125,20 @@ class Restore : public ::testing::Test {
 
 TEST_F(Restore, GivesEveryGroupToExactlyOneSubtaskAtAnyParallelism) {
   for (std::uint32_t before = 1; before <= 5; ++before) {
+    SCOPED_TRACE(before);
     const std::size_t size = before == 2 ? 3000 : 10;  // once in files, else inline
     const RestoredCheckpoint checkpoint = written_at(before, size);
-    const RestoredNodeState state(checkpoint, "window");
-    for (std::uint32_t after = 1; after <= 5; ++after) {
-      std::size_t blocks = 0;
-      for (std::uint32_t subtask = 0; subtask < after; ++subtask) {
-        const std::uint32_t first = (subtask * kGroups + after - 1) / after;
-        const std::uint32_t last = ((subtask + 1) * kGroups + after - 1) / after;
-        CollectingTable table;
-        state.read_table(table, first, last);
-        EXPECT_EQ(table.blocks.size(), 2 * (last - first));
-        for (const auto& [key, bytes] : table.blocks) {
-          EXPECT_EQ(bytes, bytes_of(key.first, key.second, size));
-        }
-        blocks += table.blocks.size();
-      }
-      EXPECT_EQ(blocks, 2 * kGroups) << before << " → " << after;
-    }
+    expect_each_group_once(RestoredNodeState(checkpoint, "window"), [&](std::int64_t) { return size; });
   }
 }
 
 TEST_F(Restore, ReadsWhatWasKeptOutOfTheOlderFilesAtAnyParallelism) {
   for (std::uint32_t before = 1; before <= 3; ++before) {
+    SCOPED_TRACE(before);
     const RestoredCheckpoint checkpoint = kept_at(before);
     const RestoredNodeState state(checkpoint, "window");
-    for (std::uint32_t after = 1; after <= 5; ++after) {
-      std::size_t blocks = 0;
-      for (std::uint32_t subtask = 0; subtask < after; ++subtask) {
-        const std::uint32_t first = (subtask * kGroups + after - 1) / after;
-        const std::uint32_t last = ((subtask + 1) * kGroups + after - 1) / after;
-        CollectingTable table;
-        state.read_table(table, first, last);
-        EXPECT_EQ(table.blocks.size(), 2 * (last - first));
-        for (const auto& [key, bytes] : table.blocks) {
-          EXPECT_EQ(bytes, bytes_of(key.first, key.second, key.second == -1 ? 3000 : 8000));
-        }
-        blocks += table.blocks.size();
-      }
-      EXPECT_EQ(blocks, 2 * kGroups) << before << " → " << after;
-    }
+    expect_each_group_once(state,
+                           [](std::int64_t name_space) { return name_space == -1 ? 3000u : 8000u; });
     EXPECT_THAT(state.operator_states("times"), ::testing::IsEmpty()) << "those of the older files are old";
   }
 }

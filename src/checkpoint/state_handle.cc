@@ -1,0 +1,36 @@
+#include "checkpoint/state_handle.h"
+
+#include <string_view>
+
+namespace levada {
+
+std::string state_file_name(const ContentHash& hash, std::uint64_t length) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string name = "state-";
+  for (const std::uint64_t half : {hash.high, hash.low}) {
+    for (int shift = 60; shift >= 0; shift -= 4) name += kDigits[(half >> shift) & 15];
+  }
+  return name + "-" + std::to_string(length);
+}
+
+void put_content(Bytes& out, const StateHandle& state) {
+  put_number(out, state.length);
+  put_number(out, state.hash.high);
+  put_number(out, state.hash.low);
+}
+
+StateHandle take_content(View& in) {
+  StateHandle state;
+  state.length = in.take_number<std::uint64_t>();
+  state.hash.high = in.take_number<std::uint64_t>();
+  state.hash.low = in.take_number<std::uint64_t>();
+  return state;
+}
+
+StateHandle take_file(View& in) {
+  StateHandle state = take_content(in);
+  state.file = state_file_name(state.hash, state.length);
+  return state;
+}
+
+}  // namespace levada
