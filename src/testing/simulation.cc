@@ -7,11 +7,8 @@
 
 #include "base/manual_clock.h"
 #include "base/random.h"
-#include "graph/validation.h"
-#include "plan/planner.h"
-#include "runtime/job_control.h"
-#include "runtime/simulated_executor.h"
 #include "testing/simulated_file_system.h"
+#include "testing/simulated_process.h"
 
 namespace levada::testing {
 namespace {
@@ -50,19 +47,12 @@ class Simulation {
     }
     StreamEnvironment env(options);
     build_(env);
-    validate(*env.graph(), options);
-    auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
-    JobHost host{.clock = &clock_, .files = &files_, .make_executor = {},
-                 .owner = static_cast<std::uint64_t>(start) + 1};
-    host.make_executor = [this] {
-      auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
-      executor_ = executor.get();
-      return executor;
-    };
-    executor_ = nullptr;
-    job_ = std::make_unique<detail::JobControl>("simulated", std::move(plan), options,
-                                                std::move(host));
-    if (!simulation_.align_barriers) job_->on_attempt(&switch_alignment_off);
+    process_ = std::make_unique<SimulatedProcess>(
+        "simulated", env,
+        JobHost{.clock = &clock_, .files = &files_, .make_executor = {},
+                .owner = static_cast<std::uint64_t>(start) + 1},
+        random_, trace_);
+    if (!simulation_.align_barriers) process_->job().on_attempt(&switch_alignment_off);
     crash_in_ = crashes_left() ? 1 + random_.below(2 * simulation_.steps_per_crash) : 0;
     plan_disk_fault();
   }
@@ -77,50 +67,33 @@ class Simulation {
 
   // Runs until the job ends or the process dies. True when it died.
   bool run_process() {
-    while (!job_->ended()) {
+    while (!process_->job().ended()) {
       if (result_.steps++ >= simulation_.steps_max) {
         result_.error = "the job did not end within the steps allowed";
         return false;
       }
       if (crash_in_ > 0 && --crash_in_ == 0) return true;
       clock_.advance(kStepTime);
-      if (!step() && !let_time_pass()) {
-        result_.error = "nothing can make progress any more: " + waiting();
+      if (!process_->step() && !let_time_pass()) {
+        result_.error = "nothing can make progress any more: " + process_->waiting();
         return false;
       }
     }
     return false;
   }
 
-  // One step of the control or of the executor, whichever the seed says; false: neither had any.
-  bool step() {
-    const bool control_first = random_.below(4) == 0;
-    if (control_first && step_control()) return true;
-    if (executor_ != nullptr && executor_->step()) return true;
-    return !control_first && step_control();
-  }
-
-  bool step_control() {
-    const bool progress = job_->control_step();
-    if (job_->ended()) executor_ = nullptr;
-    if (progress && executor_ != nullptr) executor_->anything_changed();
-    return progress;
-  }
-
   bool let_time_pass() {
-    SteadyTime next = job_->next_time();
-    if (executor_ != nullptr) next = std::min(next, executor_->next_time());
+    const SteadyTime next = process_->next_time();
     if (next == kNever) return false;
     clock_.advance_to(next);
-    if (executor_ != nullptr) executor_->anything_changed();
+    process_->anything_changed();
     return true;
   }
 
   void crash() {
     note_process();
     ++result_.crashes;
-    job_.reset();  // before the disk forgets: its files and its lock are gone with the process
-    executor_ = nullptr;
+    process_.reset();  // before the disk forgets: its files and its lock are gone with it
     if (random_.chance(0.5)) {
       files_.kill();
     } else {
@@ -142,24 +115,14 @@ class Simulation {
   }
 
   void note_process() {
-    const JobStatus status = job_->status();
+    const JobStatus status = process_->job().status();
     result_.checkpoints += status.checkpoints_completed;
     if (status.restored_from) ++result_.restores;
   }
 
-  std::string waiting() const {
-    const JobStatus status = job_->status();
-    std::string text{to_string(status.state)};
-    for (const NodeStatus& node : status.nodes) {
-      text += ", " + node.node + " " + std::to_string(node.rows_in) + " in " +
-              std::to_string(node.rows_out) + " out";
-    }
-    return text;
-  }
-
   void note_end() {
     note_process();
-    const JobStatus status = job_->status();
+    const JobStatus status = process_->job().status();
     result_.finished = status.state == JobState::kFinished;
     if (!result_.finished && result_.error.empty()) result_.error = status.last_error;
   }
@@ -173,8 +136,7 @@ class Simulation {
   std::uint64_t trace_ = 0;
   SimulationResult result_;
   std::uint64_t crash_in_ = 0;
-  SimulatedExecutor* executor_ = nullptr;
-  std::unique_ptr<detail::JobControl> job_;
+  std::unique_ptr<SimulatedProcess> process_;
 };
 
 }  // namespace

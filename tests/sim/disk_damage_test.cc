@@ -13,14 +13,11 @@
 
 #include "base/manual_clock.h"
 #include "base/random.h"
-#include "graph/validation.h"
 #include "levada/connectors/files.h"
 #include "levada/levada.h"
-#include "plan/planner.h"
-#include "runtime/job_control.h"
-#include "runtime/simulated_executor.h"
 #include "support/memory_target.h"
 #include "testing/simulated_file_system.h"
+#include "testing/simulated_process.h"
 
 namespace levada {
 namespace {
@@ -29,6 +26,7 @@ using testing::MemoryTable;
 using testing::PowerLoss;
 using testing::SimulatedCrash;
 using testing::SimulatedFileSystem;
+using testing::SimulatedProcess;
 
 struct Row {
   std::int64_t number = 0;
@@ -50,22 +48,22 @@ class Machine {
       clock_.advance(std::chrono::microseconds(10));
       bool progress = true;
       try {
-        progress = step();
+        progress = process_->step();
       } catch (const SimulatedCrash&) {
       }
       if (is_dark()) {
         end = End::kPowerLost;
         break;
       }
-      if (job_->ended()) {
-        end = job_->status().state == JobState::kFinished ? End::kFinished : End::kFailed;
-        error_ = job_->status().last_error;
+      if (process_->job().ended()) {
+        const JobStatus status = process_->job().status();
+        end = status.state == JobState::kFinished ? End::kFinished : End::kFailed;
+        error_ = status.last_error;
         break;
       }
       if (!progress && !let_time_pass()) throw std::runtime_error("nothing can make progress");
     }
-    job_.reset();
-    executor_ = nullptr;
+    process_.reset();
     return end;
   }
 
@@ -100,37 +98,17 @@ class Machine {
                     .uid("rows");
     rows.sink_to(testing::memory_sink<Row>(table_)).uid("to table");
     rows.sink_to(files::sink<Row>({.directory = "/out"})).uid("to files");
-    validate(*env.graph(), options);
-    auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
-    JobHost host{.clock = &clock_, .files = &disk_, .make_executor = {}, .owner = ++starts_};
-    host.make_executor = [this] {
-      auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
-      executor_ = executor.get();
-      return executor;
-    };
-    job_ = std::make_unique<detail::JobControl>("job", std::move(plan), options, std::move(host));
-  }
-
-  bool step() {
-    const bool control_first = random_.below(4) == 0;
-    if (control_first && step_control()) return true;
-    if (executor_ != nullptr && executor_->step()) return true;
-    return !control_first && step_control();
-  }
-
-  bool step_control() {
-    const bool progress = job_->control_step();
-    if (job_->ended()) executor_ = nullptr;
-    if (progress && executor_ != nullptr) executor_->anything_changed();
-    return progress;
+    process_ = std::make_unique<SimulatedProcess>(
+        "job", env,
+        JobHost{.clock = &clock_, .files = &disk_, .make_executor = {}, .owner = ++starts_}, random_,
+        trace_);
   }
 
   bool let_time_pass() {
-    SteadyTime next = job_->next_time();
-    if (executor_ != nullptr) next = std::min(next, executor_->next_time());
+    const SteadyTime next = process_->next_time();
     if (next == kNever) return false;
     clock_.advance_to(next);
-    if (executor_ != nullptr) executor_->anything_changed();
+    process_->anything_changed();
     return true;
   }
 
@@ -175,8 +153,7 @@ class Machine {
   std::uint64_t trace_ = 0;
   std::uint64_t starts_ = 0;
   std::string error_;
-  SimulatedExecutor* executor_ = nullptr;
-  std::unique_ptr<detail::JobControl> job_;
+  std::unique_ptr<SimulatedProcess> process_;
 };
 
 // ---- power loss

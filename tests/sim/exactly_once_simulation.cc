@@ -10,13 +10,10 @@
 
 #include "base/manual_clock.h"
 #include "base/random.h"
-#include "graph/validation.h"
 #include "levada/levada.h"
-#include "plan/planner.h"
-#include "runtime/job_control.h"
-#include "runtime/simulated_executor.h"
 #include "sim/process_files.h"
 #include "sim/simulated_postgres.h"
+#include "testing/simulated_process.h"
 
 namespace levada::testing {
 
@@ -126,8 +123,7 @@ struct Process {
   bool robbed = false;   // of its lock, without its knowledge
   std::uint64_t wakes_at = 0;
   std::unique_ptr<ProcessFiles> files;
-  SimulatedExecutor* executor = nullptr;
-  std::unique_ptr<detail::JobControl> job;
+  std::unique_ptr<SimulatedProcess> run;
 };
 
 class Simulation final : private PostgresFates, private FileFates {
@@ -195,19 +191,13 @@ class Simulation final : private PostgresFates, private FileFates {
         .sink_to(Sink<SimulatedRow>{
             std::make_shared<SimulatedSink>(postgres_, id, shards_, pace_), "simulated"})
         .uid("out");
-    validate(*env.graph(), options);
-    auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), options);
-    JobHost host{.clock = &clock_, .files = process->files.get(), .make_executor = {},
-                 .owner = static_cast<std::uint64_t>(id)};
     Process* const raw = process.get();
-    host.make_executor = [this, raw] {
-      auto executor = std::make_unique<SimulatedExecutor>(random_, trace_);
-      raw->executor = executor.get();
-      return executor;
-    };
-    process->job = std::make_unique<detail::JobControl>(kJob, std::move(plan), options,
-                                                        std::move(host));
-    process->job->on_attempt([this, id, raw](Attempt&) {
+    process->run = std::make_unique<SimulatedProcess>(
+        kJob, env,
+        JobHost{.clock = &clock_, .files = process->files.get(), .make_executor = {},
+                .owner = static_cast<std::uint64_t>(id)},
+        random_, trace_);
+    process->run->job().on_attempt([this, id, raw](Attempt&) {
       if (raw->robbed) return;
       const auto held = locks_.find(join_path(kDirectory, "LOCK"));
       if (held != locks_.end() && held->second != id) {
@@ -229,8 +219,7 @@ class Simulation final : private PostgresFates, private FileFates {
       process.doomed = true;
       return;
     }
-    process.executor = nullptr;
-    process.job.reset();
+    process.run.reset();
     std::erase_if(locks_, [&](const auto& lock) { return lock.second == process.id; });
     if (current_ == &process) current_ = nullptr;
     std::erase_if(processes_, [&](const auto& other) { return other.get() == &process; });
@@ -272,7 +261,7 @@ class Simulation final : private PostgresFates, private FileFates {
     if (!step(*stepped) && stepped == current_ && !let_time_pass()) {
       Process* const other = zombie();
       if (other == nullptr || other->in_step || !step(*other)) {
-        wrong("nothing can make progress any more: " + waiting(*stepped));
+        wrong("nothing can make progress any more: " + stepped->run->waiting());
       }
     }
   }
@@ -338,7 +327,7 @@ class Simulation final : private PostgresFates, private FileFates {
     bool progress = true;
     bool died = false;
     try {
-      progress = step_inside(process);
+      progress = process.run->step();
     } catch (const SimulatedCrash&) {
       died = true;
     }
@@ -350,46 +339,20 @@ class Simulation final : private PostgresFates, private FileFates {
     }
     if (!manifests_.violation().empty()) wrong(manifests_.violation());
     lost_too_much_ = lost_too_much_ || marker_is_too_old();
-    if (process.job->ended()) take_end(process);
+    if (process.run->job().ended()) take_end(process);
     return progress;
-  }
-
-  bool step_inside(Process& process) {
-    const auto control = [&] {
-      const bool progress = process.job->control_step();
-      if (process.job->ended()) process.executor = nullptr;
-      if (progress && process.executor != nullptr) process.executor->anything_changed();
-      return progress;
-    };
-    const bool control_first = random_.below(4) == 0;
-    if (control_first && control()) return true;
-    if (process.executor != nullptr && process.executor->step()) return true;
-    return !control_first && control();
   }
 
   bool let_time_pass() {
     SteadyTime next = kNever;
     for (const auto& process : processes_) {
       if (process->in_step || (process.get() != current_ && run_.steps < process->wakes_at)) continue;
-      next = std::min(next, process->job->next_time());
-      if (process->executor != nullptr) next = std::min(next, process->executor->next_time());
+      next = std::min(next, process->run->next_time());
     }
     if (next == kNever) return false;
     clock_.advance_to(next);
-    for (const auto& process : processes_) {
-      if (process->executor != nullptr) process->executor->anything_changed();
-    }
+    for (const auto& process : processes_) process->run->anything_changed();
     return true;
-  }
-
-  static std::string waiting(const Process& process) {
-    const JobStatus status = process.job->status();
-    std::string text{to_string(status.state)};
-    for (const NodeStatus& node : status.nodes) {
-      text += ", " + node.node + " " + std::to_string(node.rows_in) + " in " +
-              std::to_string(node.rows_out) + " out";
-    }
-    return text;
   }
 
   // ---- how a process ends
@@ -398,7 +361,7 @@ class Simulation final : private PostgresFates, private FileFates {
     const bool is_current = current_ == &process;
     std::optional<JobErrorCode> code;
     try {
-      process.job->wait();
+      process.run->job().wait();
     } catch (const JobError& error) {
       code = error.code();
       last_failure_ = std::string(to_string(error.code())) + ": " + error.what();
@@ -467,7 +430,7 @@ class Simulation final : private PostgresFates, private FileFates {
         }
       }
       if (zombie() != other) continue;
-      wrong("process " + std::to_string(other->id) + " was overtaken and does not end: " + waiting(*other));
+      wrong("process " + std::to_string(other->id) + " was overtaken and does not end: " + other->run->waiting());
       destroy(*other);
     }
     while (postgres_.end_an_orphan()) {
@@ -538,7 +501,7 @@ class Simulation final : private PostgresFates, private FileFates {
     const Process* const process = find(id);
     const bool defended = operation != FileOperation::kRemove && operation != FileOperation::kList &&
                           path != kDirectory && path.find("/manifest-") == std::string::npos;
-    if (process != nullptr && process->executor != nullptr && defended) {
+    if (process != nullptr && process->run && process->run->has_executor() && defended) {
       freeze_within(id);
     }
     if (operation != FileOperation::kOpen && operation != FileOperation::kList &&

@@ -1,0 +1,58 @@
+#include "testing/simulated_process.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "graph/validation.h"
+#include "plan/planner.h"
+
+namespace levada::testing {
+
+SimulatedProcess::SimulatedProcess(std::string job_name, const StreamEnvironment& env, JobHost host,
+                                   Random& random, std::uint64_t& trace)
+    : random_(random) {
+  validate(*env.graph(), env.options());
+  auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), env.options());
+  host.make_executor = [this, &random, &trace] {
+    auto executor = std::make_unique<SimulatedExecutor>(random, trace);
+    executor_ = executor.get();
+    return executor;
+  };
+  job_ = std::make_unique<detail::JobControl>(std::move(job_name), std::move(plan), env.options(),
+                                              std::move(host));
+}
+
+bool SimulatedProcess::step() {
+  const bool control_first = random_.below(4) == 0;
+  if (control_first && step_control()) return true;
+  if (executor_ != nullptr && executor_->step()) return true;
+  return !control_first && step_control();
+}
+
+bool SimulatedProcess::step_control() {
+  const bool progress = job_->control_step();
+  if (job_->ended()) executor_ = nullptr;
+  if (progress) anything_changed();
+  return progress;
+}
+
+SteadyTime SimulatedProcess::next_time() const {
+  const SteadyTime control = job_->next_time();
+  return executor_ == nullptr ? control : std::min(control, executor_->next_time());
+}
+
+void SimulatedProcess::anything_changed() {
+  if (executor_ != nullptr) executor_->anything_changed();
+}
+
+std::string SimulatedProcess::waiting() const {
+  const JobStatus status = job_->status();
+  std::string text{to_string(status.state)};
+  for (const NodeStatus& node : status.nodes) {
+    text += ", " + node.node + " " + std::to_string(node.rows_in) + " in " +
+            std::to_string(node.rows_out) + " out";
+  }
+  return text;
+}
+
+}  // namespace levada::testing
