@@ -30,6 +30,7 @@
 #include "delays.h"
 #include "levada/connectors/postgres.h"
 #include "levada/levada.h"
+#include "median.h"
 #include "support/temp_dir.h"
 
 namespace bench {
@@ -190,12 +191,6 @@ double run_bare_upsert(const Options& options, Table& table) {
   const double seconds = seconds_since(begun);
   table.check(options.rows);
   return static_cast<double>(options.rows) / seconds;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 // The medians of both sides, each run with an empty table.

@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 
@@ -66,16 +65,6 @@ ChildRun run_child(const std::vector<std::string>& words,
   run.cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
   run.rss_mb = static_cast<double>(usage.ru_maxrss) / 1024;
   return run;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-double spread(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values.back() - values.front()) / values[values.size() / 2];
 }
 
 }  // namespace bench

@@ -20,9 +20,4 @@ struct ChildRun {
 ChildRun run_child(const std::vector<std::string>& words,
                    const std::vector<std::string>& environment = {});
 
-/// The middle one; of an even number the upper of the two. REQUIRES: !values.empty().
-double median(std::vector<double> values);
-/// (greatest - least) / median.
-double spread(std::vector<double> values);
-
 }  // namespace bench

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "child_run.h"
+#include "median.h"
 
 namespace bench {
 namespace {

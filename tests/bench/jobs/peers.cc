@@ -8,6 +8,7 @@
 
 #include "child_run.h"
 #include "measure.h"
+#include "median.h"
 #include "reports.h"
 
 namespace bench {
