@@ -166,5 +166,3 @@ DataStream<R> DataStream<T>::process(F f, std::source_location where) const {
 }
 
 }  // namespace levada
-
-#include "levada/keyed_stream.h"

@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "levada/connected_streams.h"
 #include "levada/data_stream.h"
 #include "levada/detail/keyed_operators.h"
+#include "levada/detail/process_kernel.h"
 #include "levada/windowed_stream.h"
 
 namespace levada {

@@ -30,9 +30,6 @@ struct Expiring {
   bool write_unexpired(Bytes& out, std::int64_t before) const;
 };
 
-template <class V>
-concept Expires = V::kExpires;
-
 /// A list. Elements of one that expires are in the order of their updates.
 template <class T, bool kTimed>
 struct StoredList {
