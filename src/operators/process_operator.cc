@@ -111,8 +111,12 @@ class ProcessOperator final : public Operator {
   bool advance(const InputTime& time, Output& out) override {
     begin();
     note_now();
+    // Not for a time that came before: after a restore it would fire late timers sooner than without.
+    firing_ |= time.watermark > time_.watermark;
     time_.watermark = std::max(time_.watermark, time.watermark);
-    return fire_until(TimeDomain::kEventTime, time_.watermark, out);
+    if (firing_ && !fire_until(TimeDomain::kEventTime, time_.watermark, out)) return false;
+    firing_ = false;
+    return true;
   }
 
   bool on_time(SteadyTime, Output& out) override {
@@ -174,6 +178,7 @@ class ProcessOperator final : public Operator {
   std::size_t inputs_left_;
   OperatorContext* context_ = nullptr;
   FunctionTime time_;
+  bool firing_ = false;  // event time has advanced, and not all that this makes due has fired
   bool begun_ = false;
   bool finished_ = false;
 };

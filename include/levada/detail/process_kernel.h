@@ -68,11 +68,11 @@ concept HasFinish = requires(F& f, Context<R>& context) { f.finish(context); };
 
 // A member of that name which does not fit would go unnoticed.
 template <class F>
-concept HasOnTimerOfAnyKind = requires { &F::on_timer; };
+concept HasOnTimerOfAnyKind = std::is_member_function_pointer_v<decltype(&F::on_timer)>;
 template <class F>
-concept HasOpenOfAnyKind = requires { &F::open; };
+concept HasOpenOfAnyKind = std::is_member_function_pointer_v<decltype(&F::open)>;
 template <class F>
-concept HasFinishOfAnyKind = requires { &F::finish; };
+concept HasFinishOfAnyKind = std::is_member_function_pointer_v<decltype(&F::finish)>;
 
 template <class R, class F>
 constexpr void check_open_and_finish() {

@@ -242,7 +242,9 @@ TEST_P(ProcessOperator, TheWatermarkThatAFunctionSeesDoesNotGoBackOverARestore) 
   harness.restore(snapshot, 1);
   harness.push({1, {3}, {}, {}});
   harness.watermark(Timestamp{20s});
-  EXPECT_THAT(harness.take(), ElementsAre(Fired{1, 3, false, 30'000'000}));
+  EXPECT_THAT(harness.take(), IsEmpty()) << "event time has not advanced";
+  harness.watermark(Timestamp{31s});
+  EXPECT_THAT(harness.take(), ElementsAre(Fired{1, 3, false, 31'000'000}));
 }
 
 TEST_P(ProcessOperator, TimersSetWhileTheSnapshotIsCapturedAreNotInIt) {
