@@ -14,7 +14,8 @@
 // Timers: one per key and time, kept in checkpoints. Event-time timers fire when the watermark reaches them, in
 // the order of their times; one that is set for a time that has passed fires with the next advance of event
 // time, or within this one. Those of processing time fire when the clock reaches them, after a restore at once
-// when it did meanwhile. At the end of input all event-time timers fire.
+// when it did meanwhile. At the end of input all event-time timers fire, and those of processing time do not any
+// more.
 //
 // Threads:  of the subtask. Lifetime: of the call.
 // Failures: what a function throws fails the job.

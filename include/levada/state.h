@@ -5,7 +5,8 @@
 //     void process(const Heartbeat& beat, levada::KeyedContext<std::string, Alert>& ctx);
 //   };
 //
-// The engine copies the prototype once per subtask and binds the members of the copy. ValueState, ListState,
+// The engine copies the prototype once per subtask and binds the members of the copy. It finds them in
+// structs of up to 16 public members, without constructors, base classes and C arrays. ValueState, ListState,
 // MapState, ReducingState and AggregatingState belong to the key of the row or timer at hand; BroadcastState
 // is the same in all subtasks; OperatorState is a subtask's own. A name is part of the checkpoint, together
 // with the step's uid.

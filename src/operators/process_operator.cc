@@ -125,6 +125,7 @@ class ProcessOperator final : public Operator {
   }
 
   SteadyTime next_time() const override {
+    if (inputs_left_ == 0) return kNever;  // nothing is emitted behind the end
     const std::optional<Timestamp> next = kernel_->next_timer(TimeDomain::kProcessingTime);
     if (!next) return kNever;
     const Timestamp now = std::max(time_.now, context_->clock->now());

@@ -216,10 +216,38 @@ TEST_P(ProcessOperator, ProcessingTimersFireByTheClockAndTheirRowsHaveNoEventTim
   harness.advance_clock(1us);
   EXPECT_THAT(harness.take_timed(),
               ElementsAre(Timed<Fired>{{1, 2, true, 100'000'000}, kNoTimestamp}));
+  harness.advance_clock(1s);
+  EXPECT_THAT(harness.take(), IsEmpty());
   harness.end_of_input();
   EXPECT_THAT(harness.take(), IsEmpty()) << "the end of the input is no time of the clock";
   harness.advance_clock(1h);
-  EXPECT_THAT(times_and_keys(harness.take()), ElementsAre(std::pair{5, 1}));
+  EXPECT_THAT(harness.take(), IsEmpty()) << "nothing is emitted behind the end";
+}
+
+TEST_P(ProcessOperator, ProcessingTimersFireInTheOrderOfTheirTimesAndCanBeSetWhileTheyFire) {
+  struct Ticks {
+    void process(const Command& command, KeyedContext<std::int64_t, Fired>& ctx) {
+      ctx.set_processing_timer(ctx.now() + command.set.at(0) * 1s);
+    }
+    void on_timer(Timestamp at, KeyedContext<std::int64_t, Fired>& ctx) {
+      ctx.emit({ctx.key(), at.time_since_epoch() / 1s, true, 0});
+      if (at < Timestamp{4s}) ctx.set_processing_timer(at + 1s);
+      ctx.delete_processing_timer(at + 3s);
+    }
+  };
+  OperatorHarness<Command, Fired> harness(
+      [](DataStream<Command> commands) {
+        return commands.key_by(&Command::key).process<Fired>(Ticks{}).uid("ticks");
+      },
+      options());
+  harness.push({1, {1}, {}, {}});
+  harness.push({1, {9}, {}, {}});
+  harness.push({1, {4}, {}, {}});
+  harness.push({1, {7}, {}, {}});
+  harness.advance_clock(2s);
+  EXPECT_THAT(times_and_keys(harness.take()), ElementsAre(std::pair{1, 1}, std::pair{2, 1}));
+  harness.advance_clock(60s);
+  EXPECT_THAT(times_and_keys(harness.take()), ElementsAre(std::pair{3, 1}, std::pair{4, 1}, std::pair{9, 1}));
 }
 
 TEST_P(ProcessOperator, ProcessingTimersThatBecameDueMeanwhileFireAtOnceAfterARestore) {
