@@ -188,9 +188,10 @@ SteadyTime JobControl::next_time() const {
   const SteadyTime publish_by =
       savepoint_ && savepoint_->waits_for_output() ? savepoint_->publish_by() : kNever;
   if (draining_ && !sinks_->all_published()) return publish_by;
-  if (!coordinator_ || !ran_once_ || opened_count_ == 0) return publish_by;
-  // What is due now waits for something else, which wakes the control.
-  if (publish_by != kNever && coordinator_->idle()) return publish_by;
+  if (!coordinator_ || !attempt_ || !ran_once_ || opened_count_ == 0 || finishing_) return publish_by;
+  // What is due now waits for the savepoint, whose end wakes the control.
+  const bool held = savepoint_ && (savepoint_->waits_for_output() || state_ == JobState::kStopping);
+  if (held && coordinator_->idle() && !draining_) return publish_by;
   return std::min(publish_by, coordinator_->next_time());
 }
 
