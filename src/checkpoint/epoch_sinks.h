@@ -136,8 +136,8 @@ class EpochSinks {
 
   // ---- attempts
   /// Before the first attempt: makes the publishers, which then have to be stepped. `manifests` are those
-  /// that can be read, the one to restore last; empty: a fresh start. Only the job's own directory has a log with
-  /// output that waits: from anywhere else such a checkpoint is refused.
+  /// that can be read, the one to restore last; empty: a fresh start. Only the job's own directory has a log
+  /// with output that waits: from anywhere else such a checkpoint is refused.
   void recover(const std::vector<Manifest>& manifests, Origin origin);
   /// All shards are fenced and their markers understood. Throws what a publisher failed with.
   bool recovered() const;
@@ -188,8 +188,8 @@ class EpochSinks {
   Parts parts_;
   std::vector<std::unique_ptr<EpochSink>> sinks_;
   CheckpointId handed_over_ = 0;  // the newest manifest whose epochs the publishers have
-  // The checkpoint of another place that this start began with, after which the first one of its own names none
-  // as the one before; 0: it began with one of its own directory.
+  // The checkpoint of another place that this start began with, after which the first one of its own names
+  // none as the one before; 0: it began with one of its own directory.
   CheckpointId begun_with_ = 0;
   // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
   std::vector<std::vector<std::vector<CheckpointId>>> retained_;

@@ -49,18 +49,22 @@ CheckpointRequests::Ticket CheckpointRequests::stop_waiting() const {
 
 bool CheckpointRequests::board(bool savepoints, bool final) {
   MutexLock lock(mutex_);
-  const auto first = [&](Kind kind) {
-    return std::find_if(waiting_.begin(), waiting_.end(),
-                        [kind](const Ticket& ticket) { return ticket->kind == kind; });
-  };
-  auto chosen = final ? first(Kind::kStopWithSavepoint) : waiting_.end();
-  if (chosen == waiting_.end()) chosen = first(Kind::kSavepoint);
-  const Ticket savepoint = savepoints && chosen != waiting_.end() ? *chosen : nullptr;
-  std::erase_if(waiting_, [&](const Ticket& ticket) {
-    if (ticket != savepoint && ticket->kind != Kind::kCheckpoint) return false;
-    riding_.push_back(ticket);
-    return true;
-  });
+  Ticket savepoint;
+  for (const Ticket& ticket : waiting_) {
+    if (!savepoints || ticket->kind == Kind::kCheckpoint) continue;
+    const bool stop = ticket->kind == Kind::kStopWithSavepoint;
+    if (stop && final) {
+      savepoint = ticket;
+      break;
+    }
+    if (!stop && !savepoint) savepoint = ticket;
+  }
+  std::vector<Ticket> left;
+  for (Ticket& ticket : waiting_) {
+    const bool rides = ticket == savepoint || ticket->kind == Kind::kCheckpoint;
+    (rides ? riding_ : left).push_back(std::move(ticket));
+  }
+  waiting_ = std::move(left);
   return savepoint != nullptr;
 }
 
@@ -102,9 +106,8 @@ void CheckpointRequests::refuse(const Ticket& ticket, std::exception_ptr error) 
 void CheckpointRequests::close(std::exception_ptr error) {
   MutexLock lock(mutex_);
   closed_ = error;
-  for (std::vector<Ticket>* tickets : {&waiting_, &riding_}) {
-    for (const Ticket& ticket : std::exchange(*tickets, {})) end(*ticket, {}, error);
-  }
+  for (const Ticket& ticket : std::exchange(waiting_, {})) end(*ticket, {}, error);
+  for (const Ticket& ticket : std::exchange(riding_, {})) end(*ticket, {}, error);
 }
 
 void CheckpointRequests::end(Request& request, CheckpointStatus status, std::exception_ptr error) {

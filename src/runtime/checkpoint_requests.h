@@ -1,6 +1,6 @@
 // CheckpointRequests: what host threads asked for, from the call to its answer. A request waits until a
-// checkpoint begins that can serve it, rides on it, and is answered when that is over; a savepoint's only when
-// its directory is complete.
+// checkpoint begins that can serve it, rides on it, and is answered when that is over; a savepoint's only
+// when its directory is complete.
 //
 // Threads:    ask(), is_answered() and wait() from any; the rest of the job's control.
 // Invariants: 1. Every request is answered: at the latest by close(), and at once after it.
@@ -43,8 +43,8 @@ class CheckpointRequests {
   bool any_waiting(bool savepoints) const;
   /// The first stop that waits; null: none.
   Ticket stop_waiting() const;
-  /// A checkpoint begins: those that it can serve ride on it. A stop rides only on a `final` one, and before other
-  /// savepoints. Returns whether a savepoint is among them.
+  /// A checkpoint begins: those that it can serve ride on it. A stop rides only on a `final` one, and before
+  /// other savepoints. Returns whether a savepoint is among them.
   bool board(bool savepoints, bool final);
   /// The checkpoint they ride on is complete. Returns the savepoint that rode on it, still to be answered.
   Ticket committed(const CheckpointStatus& status);

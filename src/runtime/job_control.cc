@@ -300,7 +300,7 @@ void JobControl::open_directory() {
   std::uint64_t after = 0;
   if (!execute_.restore.empty()) {
     directory->take_lock();
-    // Later than any start of the job that the checkpoint is of, so its ids and its owner are older than ours.
+    // Later than any start of the job that the checkpoint is of: its ids and its owner are older than ours.
     const Manifest manifest = CheckpointReader(*host_.files, execute_.restore).manifest();
     after = std::max(manifest.incarnation, manifest.id >> 32);
   }
@@ -684,7 +684,8 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
   const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint ||
                      code == JobErrorCode::kSinkAhead || code == JobErrorCode::kFenced ||
                      (sinks_ && sinks_->failed());
-  const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed(host_.clock->steady_now());
+  const std::optional<Duration> delay =
+      fatal ? std::nullopt : restart_policy_.failed(host_.clock->steady_now());
   {
     MutexLock lock(mutex_);
     published_.last_error = what;
