@@ -60,10 +60,20 @@ bool is_job_error(const std::exception_ptr& failure) {
 }
 
 // What is asked of a job after its end, or was not done by then.
-JobError has_ended(JobState state, const std::string& job) {
-  const bool cancelled = state == JobState::kCancelled;
-  return JobError(cancelled ? JobErrorCode::kCancelled : JobErrorCode::kCheckpoint, {}, -1,
-                  "the job '" + job + (cancelled ? "' was cancelled" : "' has ended"));
+CheckpointRequests::Refusal refusal_after(JobState state, const std::exception_ptr& error,
+                                          const std::string& job) {
+  CheckpointRequests::Refusal refusal{.code = JobErrorCode::kCheckpoint, .what = "the job '" + job + "'"};
+  if (error) {
+    std::string what;
+    refusal.code = code_of(error, what);
+    refusal.what += " has failed: " + what;
+  } else if (state == JobState::kCancelled) {
+    refusal.code = JobErrorCode::kCancelled;
+    refusal.what += " was cancelled";
+  } else {
+    refusal.what += " has ended";
+  }
+  return refusal;
 }
 
 std::size_t budget_of(const EnvironmentOptions& options) {
@@ -600,7 +610,7 @@ void JobControl::end_savepoint(const std::string& error) {
   }
   const std::string what = "the savepoint '" + path + "' failed: " + error;
   log_.warning(what);
-  requests_.refuse(savepoint->ticket(), std::make_exception_ptr(StateError(what)));
+  requests_.refuse(savepoint->ticket(), {.code = {}, .what = what});
 }
 
 // A checkpoint of our own is complete, and refers to nothing of the savepoint that this start began with.
@@ -717,7 +727,7 @@ void JobControl::end(JobState state, std::exception_ptr error) {
   sinks_.reset();
   directory_.reset();  // gives the lock back
   set_state(state);
-  const auto refusal = error != nullptr ? error : std::make_exception_ptr(has_ended(state, name_));
+  const CheckpointRequests::Refusal refusal = refusal_after(state, error, name_);
   if (unfinished) requests_.refuse(unfinished, refusal);
   requests_.close(refusal);
   {
