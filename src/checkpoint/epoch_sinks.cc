@@ -235,13 +235,30 @@ EpochSinks::EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks)
 
 EpochSinks::~EpochSinks() = default;
 
-void EpochSinks::recover(const std::vector<Manifest>& manifests) {
+void EpochSinks::recover(const std::vector<Manifest>& manifests, Origin origin) {
   if (!manifests.empty()) {
-    refuse_orphans(manifests.back());
+    if (origin == Origin::kOwn) {
+      refuse_orphans(manifests.back());
+    } else {
+      refuse_waiting(manifests.back());
+      begun_with_ = manifests.back().id;
+    }
     handed_over_ = manifests.back().id;
   }
-  for (const auto& sink : sinks_) recover_sink(*sink, manifests);
+  for (const auto& sink : sinks_) recover_sink(*sink, manifests, origin);
   forget_unretained(handed_over_);
+}
+
+void EpochSinks::refuse_waiting(const Manifest& manifest) const {
+  if (parts_.execute.new_sink_generation) return;
+  for (const SinkState& state : manifest.sinks) {
+    if (state.epochs.empty()) continue;
+    throw StateError("checkpoint " + std::to_string(manifest.id) + " of job '" + manifest.job_name +
+                     "' has output of the sink '" + state.uid + "' (" + state.name +
+                     ") that is not published yet, and the log of it is in that job's own directory; take a "
+                     "savepoint instead, or, if that output may be missing, execute with "
+                     "new_sink_generation");
+  }
 }
 
 // Output that waits to be published needs its sink.
@@ -257,9 +274,11 @@ void EpochSinks::refuse_orphans(const Manifest& manifest) const {
   }
 }
 
-void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests) {
-  const SinkState* const state =
-      manifests.empty() ? nullptr : find_state(manifests.back(), sink.spec_.uid);
+void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests,
+                              Origin origin) {
+  const SinkState* const state = manifests.empty() || origin == Origin::kOtherJob
+                                     ? nullptr
+                                     : find_state(manifests.back(), sink.spec_.uid);
   const bool anew = parts_.execute.new_sink_generation;
   std::size_t shards = static_cast<std::size_t>(std::max(1, sink.spec_.factory->shards()));
   std::vector<const SinkState*> chain;
@@ -281,7 +300,7 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
       history = history_of(chain, sink.epochs_, shard, parts_.clock->steady_now());
       history.clean = manifests.back().final && !sink.waiting_;
     }
-    history.newest = handed_over_;
+    history.newest = origin == Origin::kOtherJob ? 0 : handed_over_;
     sink.recorded_.push_back(history.published);
     add_publisher(sink, static_cast<int>(shard), std::move(history), order);
   }
@@ -363,7 +382,7 @@ void EpochSinks::refuse_branch(const Manifest& manifest) const {
   for (auto at = older.rbegin(); at != older.rend() && before > handed_over_; ++at) {
     if (at->id == before) before = at->previous;
   }
-  if (before == handed_over_) return;
+  if (before == handed_over_ || (before == 0 && begun_with_ == handed_over_)) return;
   throw JobError(JobErrorCode::kSinkAhead, {}, -1,
                  "checkpoint " + std::to_string(manifest.id) + " does not come after checkpoint " +
                      std::to_string(handed_over_) +
@@ -429,6 +448,15 @@ void EpochSinks::fill(Manifest& manifest) const {
         if (parts_.directory->files().exists(path)) parts_.directory->files().remove(path);
       }
     }
+  }
+}
+
+void EpochSinks::fill_published(Manifest& manifest) const {
+  manifest.sinks.clear();
+  for (const auto& sink : sinks_) {
+    SinkState& state = manifest.sinks.emplace_back();
+    state = {.uid = sink->spec_.uid, .name = sink->spec_.name, .generation = sink->generation_};
+    for (const auto& publisher : sink->publishers_) state.published.push_back(publisher->published());
   }
 }
 

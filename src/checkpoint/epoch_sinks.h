@@ -127,10 +127,18 @@ class EpochSinks {
   EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks);
   ~EpochSinks();
 
+  /// Where the checkpoint that a start of the job begins with comes from.
+  enum class Origin {
+    kOwn,       ///< the job's own directory, or nowhere: a fresh start
+    kElsewhere, ///< a savepoint, or a checkpoint in another directory, of a job of this name
+    kOtherJob,  ///< a job of another name: its markers are not ours, so the sinks begin anew
+  };
+
   // ---- attempts
   /// Before the first attempt: makes the publishers, which then have to be stepped. `manifests` are those
-  /// that can be read, the one to restore last; empty: a fresh start.
-  void recover(const std::vector<Manifest>& manifests);
+  /// that can be read, the one to restore last; empty: a fresh start. Only the job's own directory has a log
+  /// with output that waits: from anywhere else such a checkpoint is refused.
+  void recover(const std::vector<Manifest>& manifests, Origin origin);
   /// All shards are fenced and their markers understood. Throws what a publisher failed with.
   bool recovered() const;
   /// Before every attempt after the first: `manifest` is the one it restores, if any.
@@ -150,6 +158,8 @@ class EpochSinks {
   /// Adds what the sinks have to the manifest `manifest.id`, whose subtasks have all answered. Throws
   /// StateError when some of it could not be written.
   void fill(Manifest& manifest) const;
+  /// Puts into the manifest what is published now. REQUIRES: all_published().
+  void fill_published(Manifest& manifest) const;
   void committed(const Manifest& manifest);
   /// 0: none is.
   void barrier_under_way(CheckpointId checkpoint);
@@ -167,8 +177,9 @@ class EpochSinks {
   void add_status(JobStatus& status) const;
 
  private:
-  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests);
+  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests, Origin origin);
   void refuse_orphans(const Manifest& manifest) const;
+  void refuse_waiting(const Manifest& manifest) const;
   void refuse_branch(const Manifest& manifest) const;
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
                      std::shared_ptr<ShardOrder> order);
@@ -177,6 +188,9 @@ class EpochSinks {
   Parts parts_;
   std::vector<std::unique_ptr<EpochSink>> sinks_;
   CheckpointId handed_over_ = 0;  // the newest manifest whose epochs the publishers have
+  // The checkpoint of another place that this start began with, after which the first one of its own names
+  // none as the one before; 0: it began with one of its own directory.
+  CheckpointId begun_with_ = 0;
   // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
   std::vector<std::vector<std::vector<CheckpointId>>> retained_;
 };

@@ -29,6 +29,7 @@ std::optional<Manifest> RetainedManifests::read(const std::string& path) const {
 }
 
 void RetainedManifests::renamed(const std::string& to) {
+  if (!to.starts_with(directory_ + "/")) return;  // that of a savepoint
   auto manifest = read(to);
   if (!manifest) return;
   for (const SinkState& sink : manifest->sinks) {
@@ -235,6 +236,14 @@ void ProcessFiles::rename(const std::string& from, const std::string& to) {
     disk_.rename(from, to);
     manifests_.renamed(to);
   });
+}
+
+bool ProcessFiles::link(const std::string& from, const std::string& to) {
+  return run(FileOperation::kLink, to, [&] { return disk_.link(from, to); });
+}
+
+void ProcessFiles::remove_directory(const std::string& directory) {
+  run(FileOperation::kRemove, directory, [&] { disk_.remove_directory(directory); });
 }
 
 void ProcessFiles::remove(const std::string& path) {
