@@ -69,17 +69,17 @@ class KeyedTable : public BoundState {
   /// The entry of the key at hand, to be changed.
   Entry& entry_at(bool& created) {
     CurrentKey<K>& current = key_at_hand();
-    const std::uint32_t size = table_.group_of(space_, current.hash()).size;
-    Entry& entry = table_.at(space_, current.hash(), current.view());
-    created = table_.group_of(space_, current.hash()).size != size;
+    created = false;
+    Entry* entry = table_.at_home(space_, current.hash(), current.view());
+    if (entry == nullptr) [[unlikely]] entry = &entry_anywhere(created);
     if constexpr (!kFlat<V>) {
       if (changed_ == nullptr) {
-        changed_ = &entry;
-        changed_bytes_ = heap_bytes_of(entry.value);
+        changed_ = entry;
+        changed_bytes_ = heap_bytes_of(entry->value);
         scope_.changed.push_back(this);
       }
     }
-    return entry;
+    return *entry;
   }
   void remove_entry() {
     this->settle();
@@ -97,6 +97,14 @@ class KeyedTable : public BoundState {
   CurrentKey<K>& key_at_hand() {
     if (!scope_.current.there()) [[unlikely]] throw_no_key(table_.name());
     return scope_.current;
+  }
+
+  [[gnu::noinline]] Entry& entry_anywhere(bool& created) {
+    CurrentKey<K>& current = scope_.current;
+    const std::uint32_t size = table_.group_of(space_, current.hash()).size;
+    Entry& entry = table_.at(space_, current.hash(), current.view());
+    created = table_.group_of(space_, current.hash()).size != size;
+    return entry;
   }
 
   // Looks at `slots` more slots, round and round.

@@ -247,12 +247,26 @@ class TypedTable final : public StateTable {
     return space.lives(entry) ? &entry : nullptr;
   }
 
+  /// The entry of the key, ready to be written, when a look at one bucket is enough to find it; else null, and
+  /// at() is to be asked. Inlined where rows pass.
+  Entry* at_home(Space& space, std::uint64_t hash, KeyView key) {
+    Group& group = group_of(space, hash);
+    Entry* entry = group.empty() ? nowhere_ : group.home(hash);
+    const std::uint32_t meta = space.generation << 16 | space.phase | tag_of(hash);
+    entry += entry->meta != meta;
+    if (entry->meta != meta || !(entry->key == key)) return nullptr;
+    mark_changed(space);
+    return entry;
+  }
+
   /// Asks for the memory in which the search for hashes [first, last) begins.
   void prefetch(Space& space, const std::uint64_t* hashes, std::size_t first, std::size_t last) {
+    if (space.slot_bytes <= kNearBytes) return;
     for (std::size_t i = first; i < last; ++i) {
       Group& group = group_of(space, hashes[i]);
       if (!group.empty()) prefetch_bucket(group.home(hashes[i]));
     }
+    asm volatile("");  // g++ takes a function that only prefetches for one without effect, and drops calls of it
   }
 
   /// Removes the entry of the key; false when there is none. Entries of the group may move: what at() or
