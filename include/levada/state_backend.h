@@ -29,6 +29,7 @@ struct StateBlock {
   std::int64_t name_space = 0;  ///< the table's own: a slice's end for windows, else 0
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
+  bool removed = false;  ///< keys only: those that the cold tier has and that are gone
   Bytes bytes;
 };
 
@@ -52,6 +53,7 @@ struct RestoredBlock {
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
   View bytes;
+  bool removed = false;  ///< keys only: those that are gone from what was restored of the cold tier
 };
 
 /// The erased face of keyed state in a typed table split by key group.

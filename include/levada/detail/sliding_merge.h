@@ -53,6 +53,7 @@ void visit_group(From& from, typename From::Space& from_space, std::size_t group
                  typename Into::Space& into_space, F f) {
   constexpr std::size_t kMost = 256;
   auto& group = from_space.groups[group_index];
+  from.load(from_space, group);
   std::uint32_t found[kMost];
   std::uint64_t hashes[kMost];
   for (std::size_t slot = 0; slot < group.slots();) {
@@ -64,6 +65,7 @@ void visit_group(From& from, typename From::Space& from_space, std::size_t group
         count,
         [&](std::size_t i, auto& entry) { f(entry, group.slot(found[i])); });
   }
+  from.unload(from_space, group);
 }
 
 inline std::vector<std::int64_t> ending_by(std::span<const std::int64_t> slices, Timestamp time) {
