@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "levada/log.h"
@@ -12,6 +13,7 @@
 
 namespace levada {
 
+class ColdBackend;
 class FileSystem;
 
 /// When and where checkpoints are taken. They are on when both `interval` and `directory` are given.
@@ -49,10 +51,10 @@ struct FixedDelay {
 /// The job restarts from its newest checkpoint after a fixed delay.
 RestartStrategy fixed_delay(FixedDelay options = {});
 
-/// Where keyed state lives.
+/// Where keyed state lives: in typed tables in memory; with a cold tier, what does not fit into the budget is
+/// there.
 struct StateBackendOptions {
-  enum class Kind { kMemory };
-  Kind kind = Kind::kMemory;
+  std::shared_ptr<const ColdBackend> cold{};  ///< null: all state is in memory
 };
 /// Keyed state in typed tables in memory, bounded by the job's budget.
 StateBackendOptions memory_state();

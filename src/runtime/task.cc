@@ -5,6 +5,9 @@
 
 #include "base/assert_scope.h"
 #include "base/fail_point.h"
+#include "checkpoint/cold_restore.h"
+#include "levada/detail/key_groups.h"
+#include "levada/error.h"
 
 namespace levada {
 namespace {
@@ -73,8 +76,10 @@ void Task::open() {
     parts_.source->open(parts_.source_context);
     running_source_ = false;
   }
+  open_cold();
   for (const auto& stage : chain_->stages()) {
     stage->context.wake = wake;
+    stage->context.cold = cold_.get();
     open_stage(*stage);
   }
   chain_->set_running(nullptr);
@@ -82,6 +87,42 @@ void Task::open() {
   opened_ = true;
   note_status(true);
   parts_.listener->task_opened(parts_.id);
+}
+
+// What the checkpoint has of the tiers of this chain's nodes, whichever subtasks had them.
+void Task::open_cold() {
+  std::vector<ColdPart> parts;
+  std::vector<std::uint32_t> tables;
+  KeyGroupRange mine;
+  for (const auto& stage : chain_->stages()) mine = stage->context.key_groups;
+  for (std::size_t i = 0; parts_.restored && i < parts_.restored->subtasks().size(); ++i) {
+    const RestoredCheckpoint::Subtask& subtask = parts_.restored->subtasks()[i];
+    if (subtask.cold == nullptr) continue;
+    const Manifest& manifest = parts_.restored->manifest();
+    std::optional<KeyGroupRange> range;
+    for (const StateFileReader::Table& table : subtask.state->tables()) {
+      for (const auto& stage : chain_->stages()) {
+        if (stage->state_id != table.node) continue;
+        const NodeState* node = parts_.restored->node(table.node);
+        if (node == nullptr) throw StateError("a state belongs to no node of its checkpoint");
+        if (parts_.cold_backend == nullptr) {
+          throw StateError("state '" + table.name + "' of node '" + table.node + "' in checkpoint " +
+                           std::to_string(manifest.id) +
+                           " is in a cold tier, and the program keeps state in memory: give its "
+                           "environment the state backend that wrote it");
+        }
+        range = key_group_range(manifest.subtasks[i].subtask, manifest.max_parallelism, node->parallelism);
+        tables.push_back(detail::ColdQueue::table_number(table.node, table.name));
+      }
+    }
+    if (range) parts.push_back({subtask.cold.get(), *range});
+  }
+  if (parts_.cold_backend == nullptr) return;
+  std::sort(tables.begin(), tables.end());
+  tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
+  cold_ = std::make_unique<detail::ColdQueue>(
+      restore_cold_tier(*parts_.cold_backend, parts_.cold_place, parts, mine, tables),
+      [&background = *parts_.background](std::function<void()> job) { background.submit(std::move(job)); });
 }
 
 void Task::open_stage(ChainStage& stage) {
@@ -290,6 +331,7 @@ void Task::barrier_passed(const Barrier& barrier) {
         listener->snapshot_done(id, checkpoint, std::move(result));
       });
   last_taken_ = snapshot_->as_base();
+  if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
   if (parts_.source) parts_.source->snapshot(snapshot_->context(parts_.source_state_id));
   for (const auto& stage : chain_->stages()) {
     stage->op->snapshot(snapshot_->context(stage->state_id));

@@ -18,6 +18,7 @@
 #include "levada/memory.h"
 #include "levada/state_backend.h"
 #include "checkpoint/background.h"
+#include "levada/detail/cold_queue.h"
 
 namespace levada {
 
@@ -47,6 +48,9 @@ class TaskSnapshot final {
   ~TaskSnapshot();
 
   CheckpointId checkpoint() const noexcept { return checkpoint_; }
+  /// Takes the files of the cold tier, as it is behind all changes so far, into the checkpoint. Called before
+  /// anything is put.
+  void put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer);
   /// What the next snapshots can refer to once this checkpoint is committed.
   std::shared_ptr<const SnapshotBase> as_base() const noexcept;
   /// Where the operator with state id `node` writes; valid until the next call.

@@ -100,7 +100,9 @@ class RunningMerge {
         table_("sliding", context.node, context.key_groups, context.max_parallelism,
                context.memory->state()),
         space_(table_.space(0)),
-        alive_(table_.group_count(), 0) {}
+        alive_(table_.group_count(), 0) {
+    table_.overdraw(context);
+  }
 
   void begin(const Firing& firing) {
     LEVADA_DEBUG_ASSERT(ending_by(merged_, firing.window.start).empty(),
@@ -178,7 +180,9 @@ class TwoStacks {
                     context.memory->state()),
         result_table_("sliding", context.node, {0, 1}, 1, context.memory->state()),
         back_space_(back_table_.space(0)),
-        result_space_(result_table_.space(0)) {}
+        result_space_(result_table_.space(0)) {
+    for (Table* table : {&front_table_, &back_table_, &result_table_}) table->overdraw(context);
+  }
 
   void begin(const Firing& firing) {
     const std::vector<std::int64_t> left = ending_by(front_, firing.window.start);

@@ -171,11 +171,15 @@ class TypedTable final : public StateTable {
       : TypedTable(std::move(name), context.node, context.key_groups, context.max_parallelism,
                    context.memory->state()) {
     static_assert(!kTallied, "what is tallied is derived, and stays in memory");
+    overdraw(context);
     if (context.cold != nullptr) {
       cold_ = std::make_unique<Cold>(*this, *context.cold, context.state_id);
     }
   }
   ~TypedTable() override { share_.release(acquired_bytes_); }
+
+  /// In a job with cold tiers, a table takes memory beyond the share's limit: such a tier's tables make room.
+  void overdraw(const OperatorContext& context) { overdraws_ = context.evicting; }
 
   // ---- spaces
 
@@ -709,7 +713,8 @@ class TypedTable final : public StateTable {
   }
   void acquire(std::size_t bytes) {
     const std::size_t missing = bytes - (acquired_bytes_ - charged_bytes_);
-    if (cold_) {  // entries leave before the next rows are visited
+    if (cold_ || (overdraws_ && charged_bytes_ + bytes <= share_.limit_bytes())) {
+      // Entries of tables with a cold tier leave before their next rows are visited.
       share_.acquire(missing + kAdvanceBytes);
       acquired_bytes_ += missing + kAdvanceBytes;
       return;
@@ -895,6 +900,7 @@ class TypedTable final : public StateTable {
   std::size_t acquired_bytes_ = 0;  // what the share was asked for: a little more, in advance
   Spaces spaces_;
   std::vector<std::unique_ptr<Space>> spares_;
+  bool overdraws_ = false;
   std::uint64_t space_ids_ = 0;
   std::uint64_t layout_ = 0;  // counts what moves entries
   Bytes key_bytes_;  // of the key at hand, where it is kept as bytes
