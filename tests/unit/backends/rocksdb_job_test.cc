@@ -33,8 +33,8 @@ struct Total {
 };
 LEVADA_RECORD(Total, key, start, count, total)
 
-constexpr std::int64_t kRows = 300'000;
-constexpr std::int64_t kKeys = 40'000;
+constexpr std::int64_t kRows = 150'000;
+constexpr std::int64_t kKeys = 60'000;
 constexpr std::int64_t kSize = 60'000'000;
 
 Row make_row(std::uint64_t i) {
@@ -47,7 +47,7 @@ EnvironmentOptions options_in(const testing::TempDir& directory, int parallelism
   return {.parallelism = parallelism,
           .checkpoint = {.interval = 20ms, .directory = directory / "checkpoints"},
           .state = rocksdb::state({.directory = directory / "cold"}),
-          .memory = 2_MiB,
+          .memory = 4_MiB,
           .log = [](LogLevel level, std::string_view message) {
             EXPECT_LT(level, LogLevel::kWarning) << message;
           }};
