@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "levada/detail/cold_queue.h"
+#include "levada/detail/key_groups.h"
+#include "levada/error.h"
 
 namespace levada {
 namespace {
@@ -32,6 +34,13 @@ void copy_group(ColdTier& from, ColdTier& to, std::uint32_t group, std::uint32_t
   }
 }
 
+[[noreturn]] void throw_needs_backend(const StateFileReader::Table& table, CheckpointId checkpoint) {
+  throw StateError("state '" + table.name + "' of node '" + table.node + "' in checkpoint " +
+                   std::to_string(checkpoint) +
+                   " is in a cold tier, and the program keeps state in memory: give its environment the state "
+                   "backend that wrote it");
+}
+
 }  // namespace
 
 std::unique_ptr<ColdTier> restore_cold_tier(const ColdBackend& backend, const ColdPlace& place,
@@ -58,6 +67,34 @@ std::unique_ptr<ColdTier> restore_cold_tier(const ColdBackend& backend, const Co
   }
   if (!run.entries().empty()) tier->take_in(run);
   return tier;
+}
+
+std::unique_ptr<ColdTier> restore_cold_tier(const ColdBackend* backend, const ColdPlace& place,
+                                            const RestoredCheckpoint* restored,
+                                            const std::vector<std::string>& nodes, KeyGroupRange range) {
+  std::vector<ColdPart> parts;
+  std::vector<std::uint32_t> tables;
+  for (std::size_t i = 0; restored != nullptr && i < restored->subtasks().size(); ++i) {
+    const RestoredCheckpoint::Subtask& subtask = restored->subtasks()[i];
+    if (subtask.cold == nullptr) continue;
+    bool wanted = false;
+    ColdPart part{subtask.cold.get(), {}};
+    for (const StateFileReader::Table& table : subtask.state->tables()) {
+      if (std::find(nodes.begin(), nodes.end(), table.node) == nodes.end()) continue;
+      if (backend == nullptr) throw_needs_backend(table, restored->manifest().id);
+      const NodeState* const node = restored->node(table.node);
+      if (node == nullptr) throw StateError("'" + subtask.state->name() + "' is of a node that is not in its checkpoint");
+      part.range = key_group_range(restored->manifest().subtasks[i].subtask,
+                                   restored->manifest().max_parallelism, node->parallelism);
+      tables.push_back(detail::ColdQueue::table_number(table.node, table.name));
+      wanted = true;
+    }
+    if (wanted) parts.push_back(part);
+  }
+  if (backend == nullptr) return nullptr;
+  std::sort(tables.begin(), tables.end());
+  tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
+  return restore_cold_tier(*backend, place, parts, range, tables);
 }
 
 }  // namespace levada

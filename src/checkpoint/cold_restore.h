@@ -6,10 +6,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "levada/cold_tier.h"
 #include "levada/operator.h"
+
+#include "checkpoint/restore.h"
 
 namespace levada {
 
@@ -24,5 +27,11 @@ struct ColdPart {
 std::unique_ptr<ColdTier> restore_cold_tier(const ColdBackend& backend, const ColdPlace& place,
                                             const std::vector<ColdPart>& parts, KeyGroupRange range,
                                             const std::vector<std::uint32_t>& tables);
+
+/// The same with what a checkpoint has of some nodes' tables; `restored` null: empty. `backend` null: null, and a
+/// StateError when the checkpoint has anything in a cold tier.
+std::unique_ptr<ColdTier> restore_cold_tier(const ColdBackend* backend, const ColdPlace& place,
+                                            const RestoredCheckpoint* restored,
+                                            const std::vector<std::string>& nodes, KeyGroupRange range);
 
 }  // namespace levada

@@ -6,8 +6,6 @@
 #include "base/assert_scope.h"
 #include "base/fail_point.h"
 #include "checkpoint/cold_restore.h"
-#include "levada/detail/key_groups.h"
-#include "levada/error.h"
 
 namespace levada {
 namespace {
@@ -89,39 +87,18 @@ void Task::open() {
   parts_.listener->task_opened(parts_.id);
 }
 
-// What the checkpoint has of the tiers of this chain's nodes, whichever subtasks had them.
 void Task::open_cold() {
-  std::vector<ColdPart> parts;
-  std::vector<std::uint32_t> tables;
-  KeyGroupRange mine;
-  for (const auto& stage : chain_->stages()) mine = stage->context.key_groups;
-  for (std::size_t i = 0; parts_.restored && i < parts_.restored->subtasks().size(); ++i) {
-    const RestoredCheckpoint::Subtask& subtask = parts_.restored->subtasks()[i];
-    if (subtask.cold == nullptr) continue;
-    const Manifest& manifest = parts_.restored->manifest();
-    std::optional<KeyGroupRange> range;
-    for (const StateFileReader::Table& table : subtask.state->tables()) {
-      for (const auto& stage : chain_->stages()) {
-        if (stage->state_id != table.node) continue;
-        const NodeState* node = parts_.restored->node(table.node);
-        if (node == nullptr) throw StateError("a state belongs to no node of its checkpoint");
-        if (parts_.cold_backend == nullptr) {
-          throw StateError("state '" + table.name + "' of node '" + table.node + "' in checkpoint " +
-                           std::to_string(manifest.id) +
-                           " is in a cold tier, and the program keeps state in memory: give its "
-                           "environment the state backend that wrote it");
-        }
-        range = key_group_range(manifest.subtasks[i].subtask, manifest.max_parallelism, node->parallelism);
-        tables.push_back(detail::ColdQueue::table_number(table.node, table.name));
-      }
-    }
-    if (range) parts.push_back({subtask.cold.get(), *range});
+  std::vector<std::string> nodes;
+  KeyGroupRange range;
+  for (const auto& stage : chain_->stages()) {
+    nodes.push_back(stage->state_id);
+    range = stage->context.key_groups;  // the same for all
   }
-  if (parts_.cold_backend == nullptr) return;
-  std::sort(tables.begin(), tables.end());
-  tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
+  std::unique_ptr<ColdTier> tier = restore_cold_tier(parts_.cold_backend.get(), parts_.cold_place,
+                                                     parts_.restored.get(), nodes, range);
+  if (tier == nullptr) return;
   cold_ = std::make_unique<detail::ColdQueue>(
-      restore_cold_tier(*parts_.cold_backend, parts_.cold_place, parts, mine, tables),
+      std::move(tier),
       [&background = *parts_.background](std::function<void()> job) { background.submit(std::move(job)); });
 }
 
