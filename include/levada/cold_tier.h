@@ -121,7 +121,8 @@ class ColdTier {
 
 /// Where a subtask's tier is.
 struct ColdPlace {
-  std::string name;  ///< unique among the tiers that are open in the process at a time, fit for a directory
+  std::string job;   ///< both are fit for the name of a directory
+  std::string name;  ///< unique among the job's
   std::size_t memory_bytes = 0;  ///< for caches
   std::function<void(LogLevel, std::string_view)> log;
 };
@@ -132,6 +133,8 @@ class ColdBackend {
   virtual ~ColdBackend() = default;
   /// The part of the state's memory that is for caches, in 1/16.
   virtual std::size_t cache_sixteenths() const = 0;
+  /// Deletes what earlier starts of the job left. None of its tiers is open.
+  virtual void clear(const std::string& job) const { static_cast<void>(job); }
   /// A tier with what `image` says, empty without; what an earlier one left in that place is deleted.
   virtual std::unique_ptr<ColdTier> open(const ColdPlace& place, const ColdImage* image) const = 0;
 };

@@ -121,14 +121,10 @@ class Cursor final : public ColdCursor {
 }  // namespace
 
 RocksDbTier::RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image)
-    : path_(join_path(options.directory, place.name)), options_(make_options(options, place)) {
+    : path_(join_path(join_path(options.directory, place.job), place.name)),
+      options_(make_options(options, place)) {
+  remove(path_);
   local_file_system().create_directories(path_);
-  check(rdb::DestroyDB(path_, options_), "delete what an earlier start left in", path_);
-  local_file_system().create_directories(path_);
-  // What its own deletion does not know: runs that were not ingested, files of a restore that was cut short.
-  for (const std::string& name : local_file_system().list(path_)) {
-    local_file_system().remove(join_path(path_, name));
-  }
   if (image != nullptr) restore(*image);
   rdb::DB* db = nullptr;
   check(rdb::DB::Open(options_, path_, &db), "open", path_);
@@ -139,7 +135,21 @@ RocksDbTier::~RocksDbTier() {
   rdb::CancelAllBackgroundWork(db_.get(), true);
   db_->Close();
   db_.reset();
-  rdb::DestroyDB(path_, options_);  // else the next start does
+  try {
+    remove(path_);
+  } catch (const StateError&) {
+    // The next start does.
+  }
+}
+
+void RocksDbTier::remove(const std::string& path) {
+  FileSystem& files = local_file_system();
+  if (!files.exists(path)) return;
+  check(rdb::DestroyDB(path, rdb::Options()), "delete what an earlier start left in", path);
+  if (!files.exists(path)) return;
+  // What that does not know: runs that were not taken in, files of a restore that was cut short.
+  for (const std::string& name : files.list(path)) files.remove(join_path(path, name));
+  files.remove_directory(path);
 }
 
 void RocksDbTier::restore(const ColdImage& image) {
@@ -248,6 +258,11 @@ class Backend final : public ColdBackend {
   explicit Backend(Options options) : options_(std::move(options)) {}
   std::size_t cache_sixteenths() const override {
     return static_cast<std::size_t>(options_.cache_sixteenths);
+  }
+  void clear(const std::string& job) const override {
+    const std::string path = join_path(options_.directory, job);
+    if (!local_file_system().exists(path)) return;
+    for (const std::string& name : local_file_system().list(path)) RocksDbTier::remove(join_path(path, name));
   }
   std::unique_ptr<ColdTier> open(const ColdPlace& place, const ColdImage* image) const override {
     return std::make_unique<RocksDbTier>(options_, place, image);

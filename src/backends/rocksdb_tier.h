@@ -22,6 +22,8 @@ namespace levada::rocksdb {
 class RocksDbTier final : public ColdTier {
  public:
   RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image);
+  /// Deletes the database of a folder, and the folder. StateError when the database is open.
+  static void remove(const std::string& path);
   /// Closes the database and deletes it.
   ~RocksDbTier() override;
 

@@ -55,7 +55,10 @@ void Attempt::reserve_cold_memory() {
   MemoryShare& share = parts_.memory->state();
   cold_bytes_ = share.limit_bytes() / 16 * parts_.options->state.cold->cache_sixteenths();
   share.acquire(cold_bytes_);
+  parts_.options->state.cold->clear(cold_job());
 }
+
+std::string Attempt::cold_job() const { return percent_encode(parts_.job.empty() ? "job" : parts_.job); }
 
 bool Attempt::keeps_keyed_state(const PlanChain& chain) const {
   for (const int id : chain.nodes) {
@@ -69,8 +72,8 @@ bool Attempt::keeps_keyed_state(const PlanChain& chain) const {
 void Attempt::add_cold(TaskParts& task, const PlanChain& chain, int subtask) {
   if (cold_tiers_ == 0 || !keeps_keyed_state(chain)) return;
   task.cold_backend = parts_.options->state.cold;
-  task.cold_place.name = percent_encode(parts_.job.empty() ? "job" : parts_.job) + "-" +
-                         std::to_string(chain.id) + "-" + std::to_string(subtask);
+  task.cold_place.job = cold_job();
+  task.cold_place.name = std::to_string(chain.id) + "-" + std::to_string(subtask);
   task.cold_place.memory_bytes = cold_bytes_ / cold_tiers_;
   task.cold_place.log = [log = parts_.log, name = task.name](LogLevel level, std::string_view message) {
     log->write(level, name + ": " + std::string(message));

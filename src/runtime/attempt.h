@@ -60,6 +60,7 @@ class Attempt {
   void make_channels();
   void make_task(const PlanChain& chain, int subtask);
   void reserve_cold_memory();
+  std::string cold_job() const;
   void add_cold(TaskParts& task, const PlanChain& chain, int subtask);
   bool keeps_keyed_state(const PlanChain& chain) const;
   void add_source(TaskParts& task, const PlanChain& chain, int subtask);

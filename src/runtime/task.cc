@@ -308,11 +308,12 @@ void Task::barrier_passed(const Barrier& barrier) {
         listener->snapshot_done(id, checkpoint, std::move(result));
       });
   last_taken_ = snapshot_->as_base();
-  if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
   if (parts_.source) parts_.source->snapshot(snapshot_->context(parts_.source_state_id));
   for (const auto& stage : chain_->stages()) {
     stage->op->snapshot(snapshot_->context(stage->state_id));
   }
+  // Behind what the tables had on its way: nothing else comes between.
+  if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
 }
 
 // Captures a slice. True when the task should be stepped again for it.

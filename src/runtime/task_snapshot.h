@@ -48,8 +48,8 @@ class TaskSnapshot final {
   ~TaskSnapshot();
 
   CheckpointId checkpoint() const noexcept { return checkpoint_; }
-  /// Takes the files of the cold tier, as it is behind all changes so far, into the checkpoint. Called before
-  /// anything is put.
+  /// Takes the files of the cold tier, as it is behind all changes so far, into the checkpoint. Called once all
+  /// tables have been put, in the same step.
   void put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer);
   /// What the next snapshots can refer to once this checkpoint is committed.
   std::shared_ptr<const SnapshotBase> as_base() const noexcept;

@@ -499,8 +499,8 @@ class HarnessCore::Impl {
         if (!snapshot_) return true;  // it was given up meanwhile
         subtask.writing = std::make_unique<Writing>(snapshot_->checkpoint, snapshot_->files,
                                                     subtask.context.subtask, snapshot_->entries);
-        if (subtask.cold) subtask.writing->put_cold(*subtask.cold, snapshot_->files);
         op.snapshot(*subtask.writing);
+        if (subtask.cold) subtask.writing->put_cold(*subtask.cold, snapshot_->files);
         return true;
     }
     return true;

@@ -12,8 +12,10 @@
 // Eviction is a clock with a second chance, key group by key group, between batches only: what is not clean
 // is aged first, and only what is found aged again leaves. So what is in use costs the tier nothing.
 //
-// Snapshots capture what is dirty or aged; what is pinned or clean is in the tier's own checkpoint, whose place
-// in the queue of its changes is that of the barrier.
+// Snapshots capture what is dirty or aged, and age it; what is pinned or clean is in the tier's own checkpoint,
+// whose place in the queue of its changes is that of the barrier. When nearly all that a snapshot captured had not
+// changed since the one before, it is tidied up: it goes to the tier and stays in the table as clean, so that the
+// next snapshots leave it out.
 //
 // Threads:    of the table's task.
 // Invariants: 1. What a space's entries in the table do not say of a key, the tier says: Space::cold is set
@@ -69,6 +71,7 @@ class ColdSide {
                   std::size_t last) {
     land();
     if (short_of_memory()) make_room_for(space);
+    if (tidying_) tidy();
     if (space.cold) fetch(space, hashes, key_at, first, last);
   }
   /// Before one key is looked up.
@@ -106,6 +109,7 @@ class ColdSide {
   template <class Space>
   void forget(Space& space) {
     if (!may_have(space)) return;
+    submit();
     std::vector<std::pair<Bytes, Bytes>> ranges;
     for (const auto& group : space.groups) {
       Bytes first;
@@ -116,6 +120,28 @@ class ColdSide {
     const auto removing = queue_.submit(
         [ranges = std::move(ranges)](ColdTier& tier) { tier.remove_ranges(ranges); });
     flights_.push_back({.ticket = removing});
+  }
+
+  /// A snapshot begins: what is pinned is in the tier's checkpoint, which must not be submitted before.
+  void before_snapshot() {
+    submit();
+    changed_ = unchanged_ = 0;
+  }
+  /// A snapshot captures a dirty or aged entry.
+  template <class Entry>
+  void note_captured(Entry& entry) {
+    if ((entry.meta & kAged) != 0) {
+      ++unchanged_;
+    } else {
+      ++changed_;
+      entry.meta |= kAged;
+    }
+  }
+  void snapshot_ended() {
+    if (unchanged_ < kTidyMin || changed_ * kTidyPart > unchanged_) return;
+    tidying_ = true;
+    tidy_space_ = INT64_MIN;
+    tidy_group_ = tidy_slot_ = 0;
   }
 
  private:
@@ -135,6 +161,11 @@ class ColdSide {
   // Groups of other spaces that the clock passes with a batch.
   static constexpr std::size_t kOthers = 8;
   static constexpr std::size_t kRunBytes = std::size_t{8} << 20;
+  // Writing an entry with one more snapshot costs a small part of bringing it into the tier: that is worth it
+  // where less than this part of the entries changes from one snapshot to the next.
+  static constexpr std::size_t kTidyPart = 16;
+  static constexpr std::size_t kTidyMin = 1024;
+  static constexpr std::size_t kTidySlots = 2048;  // with a batch
 
   // Entries of one space in a run.
   struct Part {
@@ -147,6 +178,7 @@ class ColdSide {
     std::shared_ptr<const ColdRun> run{};
     std::vector<Part> parts{};
     std::vector<const Group*> groups{};
+    bool stays = false;  // its entries stay in the table, as clean
     std::size_t charged = 0;
     ColdQueue::Ticket ticket{};
   };
@@ -378,8 +410,41 @@ class ColdSide {
     return dropped;
   }
 
-  void pin(Space& space, Group& group, Entry& entry) {
+  // What has not changed since the last snapshot goes to the tier, a little with each batch.
+  void tidy() {
+    if (!flights_.empty()) return;
+    const auto at = table_.spaces_.lower_bound(tidy_space_);
+    if (at == table_.spaces_.end()) {
+      tidying_ = false;
+      return submit();
+    }
+    Space& space = *at->second;
+    if (at->first != tidy_space_) {
+      tidy_space_ = at->first;
+      tidy_group_ = tidy_slot_ = 0;
+    }
+    if (tidy_group_ == space.groups.size() || space.dying) {
+      ++tidy_space_;
+      tidy_group_ = tidy_slot_ = 0;
+      return;
+    }
+    Group& group = space.groups[tidy_group_];
+    const std::size_t last = std::min(tidy_slot_ + kTidySlots, group.slots());
+    for (; tidy_slot_ < last; ++tidy_slot_) {
+      Entry& entry = group.slot(tidy_slot_);
+      if (space.taken(entry) && (entry.meta & Table::kAgeMask) == kAged) pin(space, group, entry, true);
+    }
+    if (tidy_slot_ >= group.slots()) {
+      ++tidy_group_;
+      tidy_slot_ = 0;
+    }
+    if (run_ && run_->bytes().size() > kRunBytes) submit();
+  }
+
+  void pin(Space& space, Group& group, Entry& entry, bool stays = false) {
     table_.keep_for_snapshot(space, group, entry);
+    if (stays_ != stays) submit();
+    stays_ = stays;
     if (!run_) run_ = std::make_shared<ColdRun>();
     if (parts_.empty() || parts_.back().id != space.id) {
       parts_.push_back({space.name, space.id, run_->entries().size(), 0});
@@ -414,6 +479,7 @@ class ColdSide {
     flight.run = run;
     flight.parts = std::exchange(parts_, {});
     flight.groups = std::exchange(groups_, {});
+    flight.stays = stays_;
     flight.charged = bytes;
     flight.ticket = queue_.submit([run = std::move(run)](ColdTier& tier) { tier.take_in(*run); });
   }
@@ -424,7 +490,7 @@ class ColdSide {
       const Flight flight = std::move(flights_.front());
       flights_.erase(flights_.begin());
       table_.share_.release(flight.charged);
-      for (const Part& part : flight.parts) land(*flight.run, part);
+      for (const Part& part : flight.parts) land(flight, part);
     }
   }
   void land_all() {
@@ -432,7 +498,8 @@ class ColdSide {
     for (; !flights_.empty(); land()) ColdQueue::finish(flights_.front().ticket);
   }
 
-  void land(const ColdRun& run, const Part& part) {
+  void land(const Flight& flight, const Part& part) {
+    const ColdRun& run = *flight.run;
     const auto at = table_.spaces_.find(part.space);
     if (at == table_.spaces_.end() || at->second->id != part.id) return;
     Space& space = *at->second;
@@ -445,7 +512,11 @@ class ColdSide {
                [&](typename Table::KeyView key, std::uint64_t) {
                  Entry* const entry = table_.look_up(space, from.hash, key);
                  if (entry == nullptr || (entry->meta & Table::kAgeMask) != kPinned) return;
-                 table_.erase(space, table_.group_of(space, from.hash), *entry);
+                 if (flight.stays && !from.removed) {
+                   entry->meta |= kClean;
+                 } else {
+                   table_.erase(space, table_.group_of(space, from.hash), *entry);
+                 }
                });
     }
   }
@@ -474,6 +545,12 @@ class ColdSide {
   std::shared_ptr<ColdRun> run_;
   std::vector<Part> parts_;
   std::vector<const Group*> groups_;
+  bool stays_ = false;
+  // What the snapshot under way captured, and where tidying up is.
+  std::size_t changed_ = 0, unchanged_ = 0;
+  bool tidying_ = false;
+  std::int64_t tidy_space_ = INT64_MIN;
+  std::size_t tidy_group_ = 0, tidy_slot_ = 0;
   // Where the clock is.
   std::int64_t hand_space_ = INT64_MIN;
   std::size_t hand_group_ = 0;

@@ -353,6 +353,7 @@ class TypedTable final : public StateTable {
 
   void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) override {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
+    if (cold_) cold_->before_snapshot();
     begun_ = checkpoint;
     for (auto& [name, space] : spaces_) {
       if (sink.keep(name, space->changed_after)) continue;
@@ -370,7 +371,10 @@ class TypedTable final : public StateTable {
     if (sink_ == nullptr) return true;
     for (std::size_t done = 0; done < max_entries;) {
       const auto at = spaces_.lower_bound(scan_name_);
-      if (at == spaces_.end() || at->first > scan_last_) return end_snapshot();
+      if (at == spaces_.end() || at->first > scan_last_) {
+        if (cold_) cold_->snapshot_ended();
+        return end_snapshot();
+      }
       if (at->first != scan_name_) {
         scan_name_ = at->first;
         scan_group_ = scan_slot_ = 0;
@@ -747,6 +751,7 @@ class TypedTable final : public StateTable {
   void capture(Space& space, Group& group, Entry& entry) {
     mark_captured(space, entry);
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return;
+    if (cold_) cold_->note_captured(entry);
     CaptureBuffer& buffer = buffer_of(space, group);
     entry.key.write(buffer.bytes);
     Serde<V>::write(entry.value, buffer.bytes);

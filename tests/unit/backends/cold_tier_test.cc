@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
@@ -125,7 +126,7 @@ class ColdTierContract : public ::testing::TestWithParam<std::string> {
     return std::make_shared<RestoredColdImage>(local_file_system(), state, writer.take());
   }
 
-  ColdPlace place(const std::string& name = "tier") { return {.name = name, .memory_bytes = 1 << 20, .log = {}}; }
+  ColdPlace place(const std::string& name = "tier") { return {.job = "job", .name = name, .memory_bytes = 1 << 20, .log = {}}; }
 
   std::mt19937_64 random{testing::first_seed()};
   testing::TempDir directory;
@@ -284,7 +285,19 @@ TEST_P(RocksDb, LeavesNothingBehind) {
     const auto tier = backend->open(place(), nullptr);
     change(*tier, model);
   }
-  EXPECT_FALSE(std::filesystem::exists(directory / "cold/tier/CURRENT"));
+  EXPECT_FALSE(std::filesystem::exists(directory / "cold/job/tier"));
+}
+
+TEST_P(RocksDb, ClearsWhatAJobLeftAndNothingOfOthers) {
+  std::filesystem::create_directories(directory / "cold/job/7-3");
+  std::filesystem::create_directories(directory / "cold/job2/0-0");
+  std::ofstream(directory / "cold/job/7-3/run-5") << "what was not taken in";
+  std::ofstream(directory / "cold/job/7-3/000012.sst") << "half a file";
+  backend->clear("job");
+  EXPECT_FALSE(std::filesystem::exists(directory / "cold/job/7-3"));
+  EXPECT_TRUE(std::filesystem::exists(directory / "cold/job2/0-0"));
+  const auto tier = backend->open(place(), nullptr);
+  EXPECT_THROW(backend->clear("job"), StateError) << "it is in use";
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiers, RocksDb, ::testing::Values("rocksdb"));

@@ -153,7 +153,7 @@ class TieredTable : public ::testing::Test {
     for (const auto& subtask : subtasks) {
       std::vector<Key> rows;
       std::vector<std::uint64_t> hashes, by;
-      for (std::uint64_t i = 0, count = 1 + below(100); i < count; ++i) {
+      for (std::uint64_t i = 0, count = 1 + below(below(4) == 0 ? rows_max : 20); i < count; ++i) {
         Key key = make<Key>((first + below(spread)) % keys);
         const std::uint64_t hash = hash_of(key);
         if (&owner(hash) != subtask.get()) continue;
@@ -229,9 +229,9 @@ class TieredTable : public ::testing::Test {
       if (under_way->base) under_way->base->base.reset();
       subtask->scanned = false;
       Files& files = under_way->files;
+      subtask->table->begin_snapshot(id, *under_way);
       under_way->ticket =
           subtask->queue->submit([&files](ColdTier& tier) { tier.write_checkpoint(files); }, false);
-      subtask->table->begin_snapshot(id, *under_way);
     }
   }
   // The snapshots, when they are complete.
@@ -264,6 +264,7 @@ class TieredTable : public ::testing::Test {
 
   std::mt19937_64 random;
   std::size_t budget = 0;
+  std::uint64_t rows_max = 0;
   Bytes scratch;
   std::vector<std::unique_ptr<Subtask>> subtasks;
 };
@@ -284,11 +285,20 @@ TYPED_TEST(TieredTable, IsAMapThroughEvictionSnapshotsAndRescaling) {
   using Model = typename TestFixture::Contents;
   this->random.seed(testing::first_seed());
   std::size_t went_cold = 0;
-  for (const auto& [keys, bytes] : {std::pair<std::uint64_t, std::size_t>{100, 1 << 10},
-                                     {2'000, 32 << 10},
-                                     {2'000, 1 << 20},
-                                     {6'000, 200 << 10}}) {
+  struct Config {
+    std::uint64_t keys;
+    std::size_t budget;
+    std::uint64_t rows_max;  // of one write
+    std::uint64_t background;  // the greater, the later changes arrive
+  };
+  for (const auto& [keys, bytes, most_rows, background] : {Config{100, 1 << 10, 100, 2},
+                                                          Config{2'000, 32 << 10, 100, 2},
+                                                          Config{2'000, 1 << 20, 100, 2},
+                                                          Config{5'000, 400 << 10, 400, 30},
+                                                          Config{4'000, 4 << 20, 500, 4},
+                                                          Config{6'000, 200 << 10, 100, 2}}) {
     this->budget = bytes;
+    this->rows_max = most_rows;
     this->start(2, {});
     Model model, at_snapshot, restored_model;
     std::optional<typename TestFixture::Snapshots> last;
@@ -348,6 +358,7 @@ TYPED_TEST(TieredTable, IsAMapThroughEvictionSnapshotsAndRescaling) {
           break;
         case 9:
         case 10:
+          if (this->below(background) > 1) break;
           for (const auto& subtask : this->subtasks) {
             for (std::uint64_t i = this->below(4); i > 0 && !subtask->background.empty(); --i) {
               subtask->background.front()();
@@ -371,6 +382,41 @@ TYPED_TEST(TieredTable, IsAMapThroughEvictionSnapshotsAndRescaling) {
     }
   }
   EXPECT_GT(went_cold, 0u);
+}
+
+// What had not changed for a while leaves the snapshots, though all of it stays in memory.
+TYPED_TEST(TieredTable, SnapshotsAreOfWhatChanges) {
+  using Model = typename TestFixture::Contents;
+  this->budget = 64 << 20;
+  this->rows_max = 20;
+  this->start(1, {});
+  Model model;
+  for (int i = 0; i < 2000; ++i) this->write(model, 0, 5'000);
+  auto& subtask = *this->subtasks.front();
+  const auto captured = [&](CheckpointId id) {
+    this->begin_snapshot(id);
+    std::optional<typename TestFixture::Snapshots> done;
+    while (!done) done = this->go_on();
+    std::size_t entries = 0;
+    for (const StateBlock& block : done->front()->blocks) entries += block.entries;
+    return entries;
+  };
+  EXPECT_EQ(captured(1), model[0].size());
+  std::size_t last = model[0].size();
+  for (CheckpointId id = 2; id < 8; ++id) {
+    this->write(model, 0, 5'000);
+    last = captured(id);
+    for (int i = 0; i < 200; ++i) {  // batches in which it is tidied up
+      this->write(model, 0, 10);
+      while (!subtask.background.empty()) {
+        subtask.background.front()();
+        subtask.background.pop_front();
+      }
+    }
+  }
+  EXPECT_LT(last, model[0].size() / 10);
+  EXPECT_EQ(subtask.table->entries(), model[0].size()) << "all of it is in the table";
+  EXPECT_EQ(this->contents(), model);
 }
 
 }  // namespace
