@@ -29,8 +29,8 @@ struct StateBlock {
   std::int64_t name_space = 0;  ///< the table's own: a slice's end for windows, else 0
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
-  bool removed = false;  ///< keys only: those that the cold tier has and that are gone
   Bytes bytes;
+  bool removed = false;  ///< keys only: those that the cold tier has and that are gone
 };
 
 /// Takes the blocks of one table's snapshot.

@@ -74,12 +74,21 @@ class ColdSide {
     if (tidying_) tidy();
     if (space.cold) fetch(space, hashes, key_at, first, last);
   }
-  /// Before one key is looked up.
+  /// Before one key is looked up. Nothing leaves: what the caller knows of other entries stays true.
   template <class Space, class KeyView>
-  void make_ready(Space& space, std::uint64_t hash, KeyView&& key) {
+  void fetch_one(Space& space, std::uint64_t hash, KeyView&& key) {
+    if (!space.cold) return;
     const auto key_at = [&](std::size_t) -> decltype(auto) { return static_cast<KeyView&&>(key); };
-    make_ready(space, &hash, key_at, 0, 1);
+    fetch(space, &hash, key_at, 0, 1);
   }
+  /// The same as make_ready() without rows.
+  template <class Space>
+  void make_room(Space& space) {
+    land();
+    if (short_of_memory()) make_room_for(space);
+    if (tidying_) tidy();
+  }
+  /// Before entries are restored.
   void make_room() {
     land();
     if (short_of_memory()) force_room();

@@ -50,6 +50,11 @@ namespace levada::detail {
 
 struct NoTally {};
 
+/// A value parts of which may be too old to be worth keeping: bool write_unexpired(Bytes&, before_us) appends its
+/// encoding without what was last updated at or before that time, or says that nothing is left.
+template <class V>
+concept Expires = requires { requires V::kExpires; };
+
 /// An entry of a table. A tallied one counts what its user wants to know: for keys of eight bytes it costs
 /// nothing, since it lies where alignment leaves a gap.
 template <class K, class V, bool kTallied>
@@ -262,22 +267,30 @@ class TypedTable final : public StateTable {
 
   /// The entry of the key, made with a default value when it is not there, ready to be written.
   Entry& at(Space& space, std::uint64_t hash, KeyView key) {
-    if (cold_) cold_->make_ready(space, hash, key);
+    if (cold_) cold_->fetch_one(space, hash, key);
     mark_changed(space);
     return find_or_insert(space, hash, key);
   }
 
   /// The entry of the key, to be read; null when there is none.
   const Entry* find(Space& space, std::uint64_t hash, KeyView key) {
-    if (cold_) cold_->make_ready(space, hash, key);
+    if (cold_) cold_->fetch_one(space, hash, key);
     const Entry* const entry = look_up(space, hash, key);
     return entry != nullptr && space.lives(*entry) ? entry : nullptr;
+  }
+
+  /// Asks for the memory in which the search for hashes [first, last) begins.
+  void prefetch(Space& space, const std::uint64_t* hashes, std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      Group& group = group_of(space, hashes[i]);
+      if (!group.empty()) prefetch_bucket(group.home(hashes[i]));
+    }
   }
 
   /// Removes the entry of the key; false when there is none. Entries of the group may move: what at() or
   /// find() returned of it, and what keys of it were views of, must not be used any more.
   bool remove(Space& space, std::uint64_t hash, KeyView key) {
-    if (cold_) cold_->make_ready(space, hash, key);
+    if (cold_) cold_->fetch_one(space, hash, key);
     Entry* const entry = look_up(space, hash, key);
     if (entry == nullptr || !space.lives(*entry)) return false;
     mark_changed(space);
@@ -289,6 +302,13 @@ class TypedTable final : public StateTable {
       erase(space, group, *entry);
     }
     return true;
+  }
+
+  /// The next snapshot leaves out what was last updated at or before this time.
+  void leave_out(std::int64_t before_us)
+    requires Expires<V>
+  {
+    left_out_us_ = before_us;
   }
 
   /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
@@ -321,6 +341,13 @@ class TypedTable final : public StateTable {
       for (std::size_t i = 0; i < count; ++i) f(group.slot(found[i]));
     }
   }
+
+  /// Lets entries leave for the cold tier when memory is wanted: between rows, for tables that at(), find() and
+  /// remove() are called of, which let none leave.
+  void make_room(Space& space) {
+    if (cold_) cold_->make_room(space);
+  }
+  bool has_cold_tier() const { return cold_ != nullptr; }
 
   /// Brings all entries of a group that are in the cold tier into the table, for a walk over them; unload()
   /// lets go of them again. Nothing is done without a cold tier. Between the two, rows may not be visited.
@@ -753,8 +780,13 @@ class TypedTable final : public StateTable {
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return;
     if (cold_) cold_->note_captured(entry);
     CaptureBuffer& buffer = buffer_of(space, group);
+    [[maybe_unused]] const std::size_t end = buffer.bytes.size();
     entry.key.write(buffer.bytes);
-    Serde<V>::write(entry.value, buffer.bytes);
+    if constexpr (Expires<V>) {
+      if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) return buffer.bytes.resize(end);
+    } else {
+      Serde<V>::write(entry.value, buffer.bytes);
+    }
     // Room for all that are likely to follow: growing would copy them several times.
     if (buffer.count++ == 0) {
       const std::size_t size = buffer.bytes.size();
@@ -912,6 +944,7 @@ class TypedTable final : public StateTable {
   Entry nowhere_[Group::kBucketEntries];  // the bucket of a group that has none: nothing lives there
 
   CheckpointId begun_ = 0;  // of the newest snapshot
+  std::int64_t left_out_us_ = INT64_MIN;  // what was last updated by then is in no snapshot
   BlockSink* sink_ = nullptr;
   std::int64_t scan_name_ = 0;
   std::int64_t scan_last_ = 0;
