@@ -30,6 +30,11 @@ void MemoryCharge::change(std::size_t bytes) {
     acquired_ = bytes + kSlackBytes;
     return;
   }
+  if (overdraws_ && bytes <= share_.limit_bytes()) {
+    share_.acquire(bytes - acquired_);
+    acquired_ = bytes;
+    return;
+  }
   for (const std::size_t slack : {kSlackBytes, std::size_t{0}}) {
     if (!share_.try_acquire(bytes + slack - acquired_)) continue;
     acquired_ = bytes + slack;

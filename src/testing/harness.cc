@@ -8,11 +8,13 @@
 
 #include "base/log.h"
 #include "base/manual_clock.h"
+#include "checkpoint/cold_restore.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/restore.h"
 #include "checkpoint/state_file.h"
 #include "levada/detail/key_groups.h"
 #include "levada/error.h"
+#include "testing/harness_cold.h"
 #include "testing/simulated_file_system.h"
 
 namespace levada::testing {
@@ -40,6 +42,13 @@ namespace {
 constexpr std::string_view kNode = "step";
 constexpr std::string_view kStateDirectory = "/state";
 constexpr std::size_t kEntriesPerScan = 2048;
+// What is free of the state's memory where there is a cold tier: next to nothing.
+constexpr std::size_t kColdFreeBytes = std::size_t{64} << 10;
+
+std::shared_ptr<const ColdBackend>& cold_backend() {
+  static std::shared_ptr<const ColdBackend> backend;
+  return backend;
+}
 
 struct Item {
   enum class Kind { kBatch, kTime, kEnd, kBarrier, kDue, kCompletion };
@@ -77,15 +86,31 @@ class Writing final : public SnapshotContext {
     table.begin_snapshot(checkpoint_, *tables_.back().blocks);
   }
 
+  // The tier behind all its changes so far is part of the snapshot.
+  void put_cold(ColdQueue& queue, FileSystem& files) {
+    cold_ = std::make_shared<ColdFilesWriter>(
+        files, std::string(kStateDirectory), "tmp-cold", [](const std::string&) { return true; },
+        std::make_shared<KnownColdFiles>());
+    ticket_ = queue.submit([cold = cold_](ColdTier& tier) { tier.write_checkpoint(*cold); }, false);
+  }
+
   StateHandle finish() {
     for (const Capturing& capturing : tables_) {
       while (!capturing.table->scan(kEntriesPerScan)) {
       }
     }
+    if (cold_) {
+      ColdQueue::finish(ticket_);
+      std::vector<ColdFile> cold = cold_->take();
+      for (const ColdFile& file : cold) older.push_back(file.content);
+      writer_.put_cold_files(std::move(cold));
+    }
     return writer_.finish();
   }
+  std::vector<StateHandle> older;  // what the finished snapshot refers to
   void abort() {
     for (const Capturing& capturing : tables_) capturing.table->abort_snapshot();
+    if (cold_) ColdQueue::finish(ticket_);  // it writes to the snapshot's files
   }
 
  private:
@@ -109,6 +134,8 @@ class Writing final : public SnapshotContext {
   CheckpointId checkpoint_;
   StateFileWriter writer_;
   std::size_t& entries_;
+  std::shared_ptr<ColdFilesWriter> cold_;
+  ColdQueue::Ticket ticket_;
   std::vector<Capturing> tables_;
 };
 
@@ -120,6 +147,8 @@ struct Subtask {
     if (opened) op->close();
   }
 
+  std::deque<std::function<void()>> background;  // of its cold tier
+  std::unique_ptr<ColdQueue> cold;               // outlives the operator
   OperatorContext context;
   OperatorCounters counters;
   Output out;
@@ -145,6 +174,10 @@ class HarnessCore::Impl {
         graph_(std::make_shared<LogicalGraph>()),
         clock_(options.now),
         memory_(options.memory) {
+    MemoryShare& state = memory_.state();
+    if (cold_backend() && state.limit_bytes() > kColdFreeBytes) {
+      state.acquire(state.limit_bytes() - kColdFreeBytes);
+    }
     for (const BatchType* type : inputs) {
       Transformation node;
       node.kind = NodeKind::kSource;
@@ -237,9 +270,10 @@ class HarnessCore::Impl {
         {std::string(kNode), step().name, static_cast<std::uint32_t>(subtasks_.size())}};
     for (const auto& subtask : subtasks_) {
       if (!subtask->writing) throw_waiting(*subtask, "the barrier did not pass");
+      const StateHandle state = subtask->writing->finish();
       manifest.subtasks.push_back({step().name,
-                                   static_cast<std::uint32_t>(subtask->context.subtask),
-                                   subtask->writing->finish()});
+                                   static_cast<std::uint32_t>(subtask->context.subtask), state,
+                                   subtask->writing->older});
       subtask->writing.reset();
     }
     snapshot_->manifest = encode(manifest);
@@ -354,12 +388,26 @@ class HarnessCore::Impl {
     context.counters = &subtask.counters;
     context.log = [this](LogLevel, std::string_view text) { logged_.emplace_back(text); };
     context.wake = [woken = subtask.woken] { woken->store(true, std::memory_order_release); };
+    context.state_id = kNode;
+    open_cold(subtask, restored);
     subtask.op = step().make_operator();
     subtask.opened = true;  // close() is called also when open() throws
     subtask.op->open(context);
     if (restored != nullptr) {
       subtask.op->restore(RestoredNodeState(*restored, std::string(kNode)));
     }
+  }
+
+  void open_cold(Subtask& subtask, const RestoredCheckpoint* restored) {
+    std::unique_ptr<ColdTier> tier = restore_cold_tier(cold_backend().get(), {}, restored,
+                                                       {std::string(kNode)}, subtask.context.key_groups);
+    if (tier == nullptr) return;
+    subtask.cold = std::make_unique<ColdQueue>(
+        std::move(tier), [&background = subtask.background](std::function<void()> job) {
+          background.push_back(std::move(job));
+        });
+    subtask.context.cold = subtask.cold.get();
+    subtask.context.evicting = true;
   }
 
   // ---- rows to subtasks
@@ -436,6 +484,10 @@ class HarnessCore::Impl {
     while (!subtask.queue.empty()) {
       Item& item = subtask.queue.front();
       const std::size_t row = item.row;
+      if (!subtask.background.empty()) {  // one change of the tier a call
+        subtask.background.front()();
+        subtask.background.pop_front();
+      }
       const bool done = call(subtask, item);
       const bool emitted = collect(subtask);
       if (done) {
@@ -472,6 +524,7 @@ class HarnessCore::Impl {
         subtask.writing = std::make_unique<Writing>(snapshot_->checkpoint, snapshot_->files,
                                                     subtask.context.subtask, snapshot_->entries);
         op.snapshot(*subtask.writing);
+        if (subtask.cold) subtask.writing->put_cold(*subtask.cold, snapshot_->files);
         return true;
     }
     return true;
@@ -547,3 +600,11 @@ const MemoryBudget& HarnessCore::memory() const noexcept { return impl_->memory(
 const std::vector<std::string>& HarnessCore::logged() const noexcept { return impl_->logged(); }
 
 }  // namespace levada::detail
+
+namespace levada::testing {
+
+void set_harness_cold(std::shared_ptr<const ColdBackend> backend) {
+  detail::cold_backend() = std::move(backend);
+}
+
+}  // namespace levada::testing

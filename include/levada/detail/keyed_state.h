@@ -29,8 +29,7 @@ class KeyedTable : public BoundState {
 
   KeyedTable(const KeyedMember& member, KeyedScope<K>& scope)
       : scope_(scope),
-        table_(state_table_name(member.name()), scope.context->node, scope.context->key_groups,
-               scope.context->max_parallelism, scope.context->memory->state()),
+        table_(state_table_name(member.name()), *scope.context),
         space_(table_.space(0)),
         ttl_us_(member.options().ttl.count()),
         refreshes_(member.options().update == TtlUpdate::kOnReadAndWrite) {}
@@ -43,6 +42,7 @@ class KeyedTable : public BoundState {
     context.put_table(table_);
   }
   void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) override {
+    table_.make_room(space_);  // nothing of it is held between two rows
     table_.prefetch(space_, hashes, first, last);
   }
   void settle() override {
@@ -101,9 +101,12 @@ class KeyedTable : public BoundState {
 
   [[gnu::noinline]] Entry& entry_anywhere(bool& created) {
     CurrentKey<K>& current = scope_.current;
+    // An entry that comes from the cold tier is not created, and one that was removed there is.
+    const bool known =
+        !table_.has_cold_tier() || table_.find(space_, current.hash(), current.view()) != nullptr;
     const std::uint32_t size = table_.group_of(space_, current.hash()).size;
     Entry& entry = table_.at(space_, current.hash(), current.view());
-    created = table_.group_of(space_, current.hash()).size != size;
+    created = !known || table_.group_of(space_, current.hash()).size != size;
     return entry;
   }
 

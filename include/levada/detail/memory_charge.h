@@ -12,7 +12,10 @@ namespace levada::detail {
 
 class MemoryCharge {
  public:
-  MemoryCharge(MemoryShare& share, std::string what) : share_(share), what_(std::move(what)) {}
+  /// `overdraws`: takes memory beyond the share's limit, up to as much again. For jobs with cold tiers, whose
+  /// tables make room.
+  MemoryCharge(MemoryShare& share, std::string what, bool overdraws = false)
+      : share_(share), what_(std::move(what)), overdraws_(overdraws) {}
   ~MemoryCharge() { share_.release(acquired_); }
   MemoryCharge(const MemoryCharge&) = delete;
   MemoryCharge& operator=(const MemoryCharge&) = delete;
@@ -30,6 +33,7 @@ class MemoryCharge {
 
   MemoryShare& share_;
   std::string what_;
+  const bool overdraws_;
   std::size_t acquired_ = 0;
 };
 

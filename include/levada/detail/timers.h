@@ -131,7 +131,9 @@ class TimerQueue {
   TimerQueue(std::string name, const OperatorContext& context)
       : table_(name, context.node, context.key_groups, context.max_parallelism, context.memory->state()),
         space_(table_.space(0)),
-        charge_(context.memory->state(), context.node + "." + name) {}
+        charge_(context.memory->state(), context.node + "." + name, context.evicting) {
+    table_.overdraw(context);
+  }
 
   /// Sets a timer of the key at hand; one that is set already stays as it is.
   void set(std::int64_t time_us, CurrentKey<K>& current) {

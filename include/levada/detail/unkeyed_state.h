@@ -36,7 +36,7 @@ template <class K, class V>
 class BroadcastEntries final : public BoundState {
  public:
   BroadcastEntries(const std::string& name, OperatorContext& context)
-      : name_(state_table_name(name)), charge_(context.memory->state(), context.node + "." + name) {}
+      : name_(state_table_name(name)), charge_(context.memory->state(), context.node + "." + name, context.evicting) {}
 
   const std::map<K, V>& entries() const { return entries_; }
 
@@ -102,7 +102,7 @@ class OperatorList final : public BoundState {
   OperatorList(const std::string& name, Redistribution redistribution, OperatorContext& context)
       : name_(state_table_name(name)),
         redistribution_(redistribution),
-        charge_(context.memory->state(), context.node + "." + name) {}
+        charge_(context.memory->state(), context.node + "." + name, context.evicting) {}
 
   const std::vector<T>& elements() const { return elements_; }
   void add(T&& element) {
