@@ -68,6 +68,9 @@ rdb::Options make_options(const Options& options, const ColdPlace& place) {
   made.stats_persist_period_sec = 0;
   made.max_manifest_file_size = 4 << 20;
   made.level0_file_num_compaction_trigger = 4;
+  // They slow down writes, of which there are none: runs that wait for a compaction are seen to in ingest().
+  made.level0_slowdown_writes_trigger = made.level0_stop_writes_trigger = 1 << 30;
+  made.soft_pending_compaction_bytes_limit = made.hard_pending_compaction_bytes_limit = 0;
   made.target_file_size_base = 32 << 20;
   made.max_bytes_for_level_base = 128 << 20;
   made.compression = rdb::kLZ4Compression;
@@ -207,9 +210,20 @@ void RocksDbTier::ingest(Write write) {
   how.allow_blocking_flush = false;
   check(db_->IngestExternalFile({file}, how), "take in", file);
   std::uint64_t waiting = 0;
-  if (db_->GetIntProperty("rocksdb.num-files-at-level0", &waiting) && waiting > kRunsMax) {
-    check(db_->CompactRange(rdb::CompactRangeOptions(), nullptr, nullptr), "compact", path_);
+  if (db_->GetIntProperty("rocksdb.num-files-at-level0", &waiting) && waiting > kRunsMax) compact_runs();
+}
+
+// Compactions do not keep up: the next run waits for one. It is no error when RocksDB has begun it already.
+void RocksDbTier::compact_runs() {
+  std::vector<rdb::LiveFileMetaData> files;
+  db_->GetLiveFilesMetaData(&files);
+  std::vector<std::string> runs;
+  for (const rdb::LiveFileMetaData& file : files) {
+    if (file.level == 0) runs.push_back(file.name);
   }
+  rdb::CompactionOptions how;
+  how.compression = rdb::kDisableCompressionOption;  // as the column family says
+  if (!runs.empty()) static_cast<void>(db_->CompactFiles(how, runs, 1));
 }
 
 void RocksDbTier::take_in(const ColdRun& run) {

@@ -37,6 +37,7 @@ class RocksDbTier final : public ColdTier {
   void restore(const ColdImage& image);
   template <class Write>
   void ingest(Write write);
+  void compact_runs();
 
   std::string path_;
   ::rocksdb::Options options_;

@@ -1,7 +1,8 @@
 // ColdQueue: what the tables of a subtask share of its cold tier: the changes on their way into it, in order,
 // and the keys under which it holds entries:
 //
-//   key := key_group:u16 table:u32 name_space:i64 key       the numbers such that bytes order like them
+//   key := key_group:u16 table:u32 name_space:i64 key       the numbers such that bytes order like them, the key
+//                                                           as in blocks
 //
 // A change is run by the background queue, or by the task itself when it cannot go on without it: so a
 // simulated job, where nothing runs meanwhile, waits for nothing. A checkpoint of the tier is an entry of the

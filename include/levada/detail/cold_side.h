@@ -205,8 +205,10 @@ class ColdSide {
   void put_prefix(Bytes& out, const Space& space, const Group& group) const {
     put_cold_prefix(out, number_of(space, group), number_, space.name);
   }
+  // The same as in blocks.
   static void put_key(Bytes& out, typename Table::KeyView key) {
     if constexpr (Key::kInArena) {
+      if constexpr (Key::kText) return put_string(out, key);
       out += key;
     } else {
       Serde<std::remove_cvref_t<decltype(key)>>::write(key, out);
@@ -217,7 +219,8 @@ class ColdSide {
   static void with_key(std::string_view bytes, F f) {
     if constexpr (Key::kInArena) {
       if constexpr (Key::kText) {
-        f(bytes, hash_bytes(bytes.data(), bytes.size()));
+        const std::string_view text = View(bytes).take_string();
+        f(text, hash_bytes(text.data(), text.size()));
       } else {
         typename Table::KeyType key{};
         View in(bytes);

@@ -449,7 +449,11 @@ class TypedTable final : public StateTable {
     K key{};
     for (std::uint32_t i = 0; i < block.entries; ++i) {
       Serde<K>::read(bytes, key);
-      if (block.removed && !into.cold) continue;
+      if (block.removed && !into.cold) {
+        Entry* const gone = look_up(into, hash_of(key), Key::view(key, key_bytes_));
+        if (gone != nullptr) erase(into, group_of(into, gone->key.hash()), *gone);
+        continue;
+      }
       Entry& entry = find_or_insert(into, hash_of(key), Key::view(key, key_bytes_));
       if (block.removed) {
         bury(into, entry);

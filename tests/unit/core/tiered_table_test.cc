@@ -15,6 +15,7 @@
 #include "checkpoint/cold_restore.h"
 #include "levada/detail/cold_queue.h"
 #include "levada/detail/typed_table.h"
+#include "levada/error.h"
 #include "support/seed.h"
 #include "testing/memory_cold_tier.h"
 
@@ -382,6 +383,24 @@ TYPED_TEST(TieredTable, IsAMapThroughEvictionSnapshotsAndRescaling) {
     }
   }
   EXPECT_GT(went_cold, 0u);
+}
+
+TYPED_TEST(TieredTable, AChangeOfTheTierThatFailsFailsWhatFollows) {
+  using Model = typename TestFixture::Contents;
+  this->budget = 32 << 10;
+  this->rows_max = 100;
+  this->start(1, {});
+  auto& subtask = *this->subtasks.front();
+  static_cast<MemoryColdTier&>(subtask.queue->tier()).fail_after(2);
+  Model model;
+  const auto write_for_ever = [&] {
+    for (;;) this->write(model, 0, 5'000);
+  };
+  EXPECT_THROW(write_for_ever(), StateError);
+  this->begin_snapshot(1);
+  EXPECT_THROW(ColdQueue::finish(subtask.under_way->ticket), StateError)
+      << "a checkpoint of a tier that is not what it should be";
+  subtask.table->abort_snapshot();
 }
 
 // What had not changed for a while leaves the snapshots, though all of it stays in memory.
