@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 set(LEVADA_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/levada)
 
 set_target_properties(levada PROPERTIES EXPORT_NAME levada)
-foreach(component levada formats files kafka postgres)
+foreach(component levada formats files kafka postgres rocksdb)
   set(target levada)
   if(NOT component STREQUAL "levada")
     set(target levada_${component})
@@ -21,6 +21,7 @@ endforeach()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/levada DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
 install(FILES ${PROJECT_SOURCE_DIR}/cmake/FindRdKafka.cmake ${PROJECT_SOURCE_DIR}/cmake/FindPqxx.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindRocksDb.cmake
         DESTINATION ${LEVADA_PACKAGE_DIR})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/levadaConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/levadaConfig.cmake

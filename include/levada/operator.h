@@ -42,6 +42,10 @@
 
 namespace levada {
 
+namespace detail {
+class ColdQueue;
+}
+
 /// The event time of an operator's inputs, merged.
 struct InputTime {
   /// No later row has a time <= it. Never goes back.
@@ -93,6 +97,11 @@ struct OperatorContext {
   CheckpointId restored_checkpoint = 0;  ///< 0: a fresh start; known before restore() is called
   const Clock* clock = nullptr;
   MemoryBudget* memory = nullptr;
+  detail::ColdQueue* cold = nullptr;  ///< null: keyed state is in memory alone
+  std::string state_id;               ///< under which its state is in checkpoints
+  /// Keyed state leaves for cold tiers when memory is wanted: what is kept in memory beside it may take more
+  /// than is free just now.
+  bool evicting = false;
   OperatorCounters* counters = nullptr;
   std::function<void(LogLevel, std::string_view)> log;  ///< prefixes the node itself
   /// Makes the task step again soon; callable from any thread, also after the job has ended.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "levada/log.h"
@@ -12,6 +13,7 @@
 
 namespace levada {
 
+class ColdBackend;
 class FileSystem;
 
 /// How the blocks of state files are compressed. One that does not get smaller is stored as it is.
@@ -79,10 +81,10 @@ RestartStrategy exponential(ExponentialDelay options = {});
 /// The job restarts after a fixed delay as long as it does not fail too often.
 RestartStrategy failure_rate(FailureRate options = {});
 
-/// Where keyed state lives.
+/// Where keyed state lives: in typed tables in memory; with a cold tier, what does not fit into the budget is
+/// there.
 struct StateBackendOptions {
-  enum class Kind { kMemory };
-  Kind kind = Kind::kMemory;
+  std::shared_ptr<const ColdBackend> cold{};  ///< null: all state is in memory
 };
 /// Keyed state in typed tables in memory, bounded by the job's budget.
 StateBackendOptions memory_state();

@@ -30,6 +30,7 @@ struct StateBlock {
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
   Bytes bytes;
+  bool removed = false;  ///< keys only: those that the cold tier has and that are gone
 };
 
 /// Takes the blocks of one table's snapshot.
@@ -52,6 +53,7 @@ struct RestoredBlock {
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
   View bytes;
+  bool removed = false;  ///< keys only: those that are gone from what was restored of the cold tier
 };
 
 /// The erased face of keyed state in a typed table split by key group.

@@ -236,6 +236,15 @@ std::unique_ptr<StateFileWriter> JobDirectory::make_writer(CheckpointId id, std:
       [this, id](const std::string& file) { return reserve(id, file); }, compression);
 }
 
+std::shared_ptr<ColdFilesWriter> JobDirectory::make_cold_writer(
+    CheckpointId id, std::uint32_t chain, std::uint32_t subtask, std::shared_ptr<KnownColdFiles> known) {
+  std::string name(kTemporaryPrefix);
+  name += padded(id) + "-" + std::to_string(chain) + "-" + std::to_string(subtask) + "-cold";
+  return std::make_shared<ColdFilesWriter>(
+      files_, state_path_, std::move(name),
+      [this, id](const std::string& file) { return reserve(id, file); }, std::move(known));
+}
+
 // Of its own file before the rename: from here on no sweep removes the name, and one that did so just now
 // removed it before this file has it. Older files are those of the newest checkpoint, which stays as long as
 // this one is under way, and from here on they stay with this one.
@@ -270,7 +279,9 @@ void JobDirectory::commit(const Manifest& manifest) {
 void JobDirectory::write_and_name(const Manifest& manifest) {
   const bool has_files =
       std::any_of(manifest.subtasks.begin(), manifest.subtasks.end(),
-                  [](const SubtaskState& subtask) { return !subtask.state.is_inline(); });
+                  [](const SubtaskState& subtask) {
+                    return !subtask.state.is_inline() || !subtask.older.empty();
+                  });
   if (has_files) files_.sync_directory(state_path_);
   const std::string path = manifest_path(manifest.id);
   const std::string temporary = path + std::string(kTemporarySuffix);

@@ -84,6 +84,10 @@ class JobDirectory {
   std::unique_ptr<StateFileWriter> make_writer(CheckpointId id, std::uint32_t chain,
                                                std::uint32_t subtask,
                                                Compression compression = Compression::kNone);
+  /// Makes what takes the files of one subtask's cold tier into the checkpoint.
+  std::shared_ptr<ColdFilesWriter> make_cold_writer(CheckpointId id, std::uint32_t chain,
+                                                    std::uint32_t subtask,
+                                                    std::shared_ptr<KnownColdFiles> known);
   /// Makes the checkpoint exist. When it throws, the checkpoint before is still the newest one,
   /// except that after a failed sync of the directory either may turn out to be.
   void commit(const Manifest& manifest);

@@ -34,7 +34,8 @@ struct SubtaskState {
   std::string chain;  ///< for messages: "source → filter"
   std::uint32_t subtask = 0;
   StateHandle state;
-  std::vector<StateHandle> older = {};  ///< files that `state` refers to for what had not changed
+  /// Files that `state` refers to: those that have what had not changed, then those of the cold tier.
+  std::vector<StateHandle> older = {};
   bool operator==(const SubtaskState&) const = default;
 };
 

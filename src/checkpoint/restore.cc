@@ -21,7 +21,7 @@ void read_blocks(const StateFileReader& reader, const StateFileReader::Table& wr
     if (!wanted(block.name_space)) continue;
     if (block.key_group < first_key_group || block.key_group >= last_key_group) continue;
     reader.read_block(block, bytes);
-    table.restore({block.name_space, block.key_group, block.entries, View(bytes)});
+    table.restore({block.name_space, block.key_group, block.entries, View(bytes), block.removed});
   }
 }
 
@@ -41,10 +41,14 @@ RestoredCheckpoint::RestoredCheckpoint(FileSystem& files, const std::string& sta
     Subtask& into = subtasks_.emplace_back();
     into.state = open(subtask.state);
     // What the manifest does not name may have been removed.
-    if (into.state->older_files() != subtask.older) {
+    const std::vector<ColdFile>& cold = into.state->cold_files();
+    std::vector<StateHandle> named = into.state->older_files();
+    for (const ColdFile& file : cold) named.push_back(file.content);
+    if (named != subtask.older) {
       throw StateError("'" + into.state->name() + "' refers to other files than the manifest says");
     }
-    for (const StateHandle& older : subtask.older) into.older.push_back(open(older));
+    for (const StateHandle& older : into.state->older_files()) into.older.push_back(open(older));
+    if (!cold.empty()) into.cold = std::make_shared<RestoredColdImage>(files, state_directory, cold);
     LEVADA_FAILPOINT("restore.state.read", kRestore);
   }
 }

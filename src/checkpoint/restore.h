@@ -25,6 +25,7 @@ class RestoredCheckpoint {
   struct Subtask {
     std::shared_ptr<const StateFileReader> state;
     std::vector<std::shared_ptr<const StateFileReader>> older;  ///< in the order of state->older_files()
+    std::shared_ptr<const RestoredColdImage> cold;              ///< null: all of its state is in these
   };
 
   /// Opens the snapshot of every subtask, and once each older file that they refer to, and reads the indexes.

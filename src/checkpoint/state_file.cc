@@ -5,13 +5,15 @@
 //   block          := bytes                       one after the other, in the index's order
 //   index          := count:varint operator_state*
 //                     count:varint older_file*
+//                     count:varint cold_file*
 //                     count:varint table*
 //                     count:varint block_entry*
 //   operator_state := node:string name:string bytes:string
 //   older_file     := length:u64 hash_high:u64 hash_low:u64
+//   cold_file      := name:string length:u64 hash_high:u64 hash_low:u64     a file of the cold tier
 //   table          := node:string name:string schema:string count:varint kept*
 //   kept           := name_space:i64 older_file:varint      ascending by name_space
-//   block_entry    := table:varint name_space:i64 key_group:varint entries:varint
+//   block_entry    := table:varint name_space:i64 removed:u8 key_group:varint entries:varint
 //                     length:varint compression:u8 full_length:varint? crc32c:u32
 //                     (compression = 0: as it is; 1: an LZ4 block; 2: a Zstandard frame; then full_length is
 //                     there; length and crc32c are of what is stored)
@@ -48,6 +50,7 @@ void put_head(Bytes& out) {
 struct BlockEntry {
   std::uint32_t table = 0;
   std::int64_t name_space = 0;
+  bool removed = false;
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
   std::uint64_t length = 0;
@@ -59,6 +62,7 @@ struct BlockEntry {
 void put(Bytes& out, const BlockEntry& entry) {
   put_varint(out, entry.table);
   put_number(out, entry.name_space);
+  put_number(out, static_cast<std::uint8_t>(entry.removed));
   put_varint(out, entry.key_group);
   put_varint(out, entry.entries);
   put_varint(out, entry.length);
@@ -101,6 +105,7 @@ struct StateFileWriter::Contents {
   std::uint64_t operator_state_count = 0;
   StateLayout layout;
   std::vector<std::string> schemas;  // of the layout's tables
+  std::vector<ColdFile> cold_files;
   Bytes blocks;
   std::uint64_t block_count = 0;
 };
@@ -155,6 +160,7 @@ void StateFileWriter::put_block(std::uint32_t table, StateBlock&& block) {
   put(contents_->blocks,
       {.table = table,
        .name_space = block.name_space,
+       .removed = block.removed,
        .key_group = block.key_group,
        .entries = block.entries,
        .length = stored.size(),
@@ -178,6 +184,10 @@ void StateFileWriter::keep(std::uint32_t table, std::int64_t name_space, const S
   const bool fresh =
       contents_->layout.tables[table].spaces.try_emplace(name_space, at, bytes).second;
   LEVADA_ASSERT(fresh, "a namespace that is written is not kept");
+}
+
+void StateFileWriter::put_cold_files(std::vector<ColdFile> files) {
+  contents_->cold_files = std::move(files);
 }
 
 StateLayout StateFileWriter::take_layout() noexcept { return std::move(contents_->layout); }
@@ -237,6 +247,11 @@ void StateFileWriter::put_layout(Bytes& index) const {
   const StateLayout& layout = contents_->layout;
   put_varint(index, layout.files.size() - 1);
   for (std::size_t i = 1; i < layout.files.size(); ++i) put_content(index, layout.files[i].handle);
+  put_varint(index, contents_->cold_files.size());
+  for (const ColdFile& file : contents_->cold_files) {
+    put_string(index, file.name);
+    put_content(index, file.content);
+  }
   put_varint(index, layout.tables.size());
   for (std::size_t i = 0; i < layout.tables.size(); ++i) {
     const StateLayout::Table& table = layout.tables[i];
@@ -341,6 +356,14 @@ void StateFileReader::parse_index(View index, std::uint64_t index_at) {
     older_files_.push_back(take_file(index));
   }
   for (std::uint64_t count = index.take_varint(); count > 0; --count) {
+    ColdFile& file = cold_files_.emplace_back();
+    file.name = index.take_string();
+    file.content = take_file(index);
+    if (file.name.empty() || file.name.find('/') != std::string::npos || file.name.front() == '.') {
+      throw StateError("a file of its cold tier has a name that is none");
+    }
+  }
+  for (std::uint64_t count = index.take_varint(); count > 0; --count) {
     tables_.push_back(parse_table(index));
   }
   std::uint64_t offset = kHeadBytes;
@@ -349,6 +372,7 @@ void StateFileReader::parse_index(View index, std::uint64_t index_at) {
     if (table >= tables_.size()) throw StateError("a block belongs to no table");
     Block& block = tables_[table].blocks.emplace_back();
     block.name_space = index.take_number<std::int64_t>();
+    block.removed = index.take_number<std::uint8_t>() != 0;
     block.key_group = take_u32(index);
     block.entries = take_u32(index);
     block.length = index.take_varint();

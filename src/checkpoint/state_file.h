@@ -21,6 +21,7 @@
 
 #include "base/file_system.h"
 #include "checkpoint/block_compression.h"
+#include "checkpoint/cold_files.h"
 #include "checkpoint/state_handle.h"
 #include "checkpoint/state_layout.h"
 
@@ -49,6 +50,8 @@ class StateFileWriter {
   /// REQUIRES: put_block() is not called for that namespace.
   void keep(std::uint32_t table, std::int64_t name_space, const StateHandle& file,
             std::uint64_t bytes);
+  /// Says which files the cold tier wrote for the same checkpoint.
+  void put_cold_files(std::vector<ColdFile> files);
   /// Writes the index, syncs and names the file. Nothing but take_layout() and the destructor may follow.
   StateHandle finish();
   /// Where everything is. REQUIRES: finish() has returned.
@@ -82,6 +85,7 @@ class StateFileReader {
   };
   struct Block {
     std::int64_t name_space = 0;
+    bool removed = false;
     std::uint32_t key_group = 0;
     std::uint32_t entries = 0;
     std::uint64_t offset = 0;
@@ -109,6 +113,8 @@ class StateFileReader {
   const std::vector<Table>& tables() const noexcept { return tables_; }
   /// The files that have what this snapshot kept.
   const std::vector<StateHandle>& older_files() const noexcept { return older_files_; }
+  /// What is under its tables' entries.
+  const std::vector<ColdFile>& cold_files() const noexcept { return cold_files_; }
   /// For messages.
   const std::string& name() const noexcept { return name_; }
   /// Replaces `into` by the block's bytes, decompressed; StateError when its checksum differs.
@@ -125,6 +131,7 @@ class StateFileReader {
   std::unique_ptr<ReadableFile> file_;  // null: inline
   std::vector<OperatorState> operator_states_;
   std::vector<StateHandle> older_files_;
+  std::vector<ColdFile> cold_files_;
   std::vector<Table> tables_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/percent_encoding.h"
 #include "base/planted_bug.h"
 #include "levada/detail/key_groups.h"
 #include "operators/epoch_sink_operator.h"
@@ -15,6 +16,7 @@ Channel* Attempt::EdgeChannels::at(int from, int to) const {
 
 Attempt::Attempt(AttemptParts parts) : parts_(std::move(parts)) {
   make_channels();
+  reserve_cold_memory();
   for (const PlanChain& chain : parts_.plan->chains) {
     for (int subtask = 0; subtask < chain.parallelism; ++subtask) make_task(chain, subtask);
   }
@@ -37,6 +39,50 @@ Attempt::Attempt(AttemptParts parts) : parts_(std::move(parts)) {
       channels.channels[i]->connect(task_list_[to + consumer], task_list_[from + producer]);
     }
   }
+}
+
+Attempt::~Attempt() {
+  tasks_.clear();
+  parts_.memory->state().release(cold_bytes_);
+}
+
+void Attempt::reserve_cold_memory() {
+  if (!parts_.options->state.cold) return;
+  for (const PlanChain& chain : parts_.plan->chains) {
+    if (keeps_keyed_state(chain)) cold_tiers_ += static_cast<std::size_t>(chain.parallelism);
+  }
+  if (cold_tiers_ == 0) return;
+  MemoryShare& share = parts_.memory->state();
+  cold_bytes_ = share.limit_bytes() / 16 * parts_.options->state.cold->cache_sixteenths();
+  share.acquire(cold_bytes_);
+  parts_.options->state.cold->clear(cold_job());
+}
+
+std::string Attempt::cold_job() const { return percent_encode(parts_.job.empty() ? "job" : parts_.job); }
+
+bool Attempt::keeps_keyed_state(const PlanChain& chain) const {
+  for (const int id : chain.nodes) {
+    for (const auto& input : parts_.plan->graph->node(id).inputs) {
+      if (input.exchange.hasher) return true;
+    }
+  }
+  return false;
+}
+
+void Attempt::add_cold(TaskParts& task, const PlanChain& chain, int subtask) {
+  if (cold_tiers_ == 0 || !keeps_keyed_state(chain)) return;
+  task.cold_backend = parts_.options->state.cold;
+  task.cold_place.job = cold_job();
+  task.cold_place.name = std::to_string(chain.id) + "-" + std::to_string(subtask);
+  task.cold_place.memory_bytes = cold_bytes_ / cold_tiers_;
+  task.cold_place.log = [log = parts_.log, name = task.name](LogLevel level, std::string_view message) {
+    log->write(level, name + ": " + std::string(message));
+  };
+  if (!parts_.make_cold_writer) return;
+  task.make_cold_writer = [make = parts_.make_cold_writer, chain = chain.id, subtask,
+                           known = std::make_shared<KnownColdFiles>()](CheckpointId id) {
+    return make(id, chain, subtask, known);
+  };
 }
 
 void Attempt::make_channels() {
@@ -78,6 +124,7 @@ void Attempt::make_task(const PlanChain& chain, int subtask) {
       return make(id, chain, subtask);
     };
   }
+  add_cold(task, chain, subtask);
   if (parts_.plan->is_source(chain)) add_source(task, chain, subtask);
   add_stages(task, chain, subtask);
   add_edges(task, chain, subtask);
@@ -174,6 +221,8 @@ OperatorContext Attempt::make_context(int node, const PlanChain& chain, int subt
   context.restored_checkpoint = parts_.restored ? parts_.restored->manifest().id : 0;
   context.clock = parts_.clock;
   context.memory = parts_.memory;
+  context.state_id = state_id(*parts_.plan->graph, node);
+  context.evicting = parts_.options->state.cold != nullptr;
   context.log = [log = parts_.log, prefix = context.node + "[" + std::to_string(subtask) + "]: "](
                     LogLevel level, std::string_view message) {
     log->write(level, prefix + std::string(message));

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "checkpoint/epoch_sinks.h"
@@ -24,6 +25,7 @@ namespace levada {
 struct AttemptParts {
   std::shared_ptr<const PhysicalPlan> plan;
   const EnvironmentOptions* options = nullptr;
+  std::string job;
   const Clock* clock = nullptr;
   Log* log = nullptr;
   MemoryBudget* memory = nullptr;
@@ -34,11 +36,15 @@ struct AttemptParts {
   std::map<int, std::vector<SplitState>> splits;       ///< of each source node, in order
   /// Null without checkpoints.
   std::function<std::unique_ptr<StateFileWriter>(CheckpointId, int chain, int subtask)> make_writer;
+  std::function<std::shared_ptr<ColdFilesWriter>(CheckpointId, int chain, int subtask,
+                                                 std::shared_ptr<KnownColdFiles>)>
+      make_cold_writer;
 };
 
 class Attempt {
  public:
   explicit Attempt(AttemptParts parts);
+  ~Attempt();
 
   /// Upstream before downstream; a task's id is its index.
   const std::vector<Task*>& tasks() const noexcept { return task_list_; }
@@ -53,6 +59,10 @@ class Attempt {
 
   void make_channels();
   void make_task(const PlanChain& chain, int subtask);
+  void reserve_cold_memory();
+  std::string cold_job() const;
+  void add_cold(TaskParts& task, const PlanChain& chain, int subtask);
+  bool keeps_keyed_state(const PlanChain& chain) const;
   void add_source(TaskParts& task, const PlanChain& chain, int subtask);
   void add_stages(TaskParts& task, const PlanChain& chain, int subtask);
   void add_edges(TaskParts& task, const PlanChain& chain, int subtask);
@@ -61,6 +71,8 @@ class Attempt {
   OperatorContext make_context(int node, const PlanChain& chain, int subtask) const;
 
   AttemptParts parts_;
+  std::size_t cold_tiers_ = 0;
+  std::size_t cold_bytes_ = 0;  // of the state's share, for the caches of all tiers
   std::vector<EdgeChannels> channels_;  // one per edge of the plan
   std::vector<std::unique_ptr<Task>> tasks_;
   std::vector<Task*> task_list_;

@@ -214,6 +214,7 @@ bool JobControl::start_attempt() {
   const auto restored = std::exchange(restored_, nullptr);
   AttemptParts parts{.plan = plan_,
                      .options = &options_,
+                     .job = name_,
                      .clock = host_.clock,
                      .log = &log_,
                      .memory = &memory_,
@@ -222,12 +223,18 @@ bool JobControl::start_attempt() {
                      .listener = this,
                      .restored = restored,
                      .splits = discover_splits(restored.get()),
-                     .make_writer = {}};
+                     .make_writer = {},
+                     .make_cold_writer = {}};
   if (directory_) {
     parts.make_writer = [directory = directory_.get(), compression = options_.checkpoint.compression](
         CheckpointId id, int chain, int subtask) {
       return directory->make_writer(id, static_cast<std::uint32_t>(chain),
                                     static_cast<std::uint32_t>(subtask), compression);
+    };
+    parts.make_cold_writer = [directory = directory_.get()](CheckpointId id, int chain, int subtask,
+                                                            std::shared_ptr<KnownColdFiles> known) {
+      return directory->make_cold_writer(id, static_cast<std::uint32_t>(chain),
+                                         static_cast<std::uint32_t>(subtask), std::move(known));
     };
     coordinator_ = std::make_unique<CheckpointCoordinator>(*directory_, options_.checkpoint,
                                                            manifest_template(restored.get()),

@@ -5,6 +5,7 @@
 
 #include "base/assert_scope.h"
 #include "base/fail_point.h"
+#include "checkpoint/cold_restore.h"
 
 namespace levada {
 namespace {
@@ -74,8 +75,10 @@ void Task::open() {
     parts_.source->open(parts_.source_context);
     running_source_ = false;
   }
+  open_cold();
   for (const auto& stage : chain_->stages()) {
     stage->context.wake = wake;
+    stage->context.cold = cold_.get();
     open_stage(*stage);
   }
   chain_->set_running(nullptr);
@@ -83,6 +86,21 @@ void Task::open() {
   opened_ = true;
   note_status(true);
   parts_.listener->task_opened(parts_.id);
+}
+
+void Task::open_cold() {
+  std::vector<std::string> nodes;
+  KeyGroupRange range;
+  for (const auto& stage : chain_->stages()) {
+    nodes.push_back(stage->state_id);
+    range = stage->context.key_groups;  // the same for all
+  }
+  std::unique_ptr<ColdTier> tier = restore_cold_tier(parts_.cold_backend.get(), parts_.cold_place,
+                                                     parts_.restored.get(), nodes, range);
+  if (tier == nullptr) return;
+  cold_ = std::make_unique<detail::ColdQueue>(
+      std::move(tier),
+      [&background = *parts_.background](std::function<void()> job) { background.submit(std::move(job)); });
 }
 
 void Task::open_stage(ChainStage& stage) {
@@ -339,6 +357,8 @@ void Task::barrier_passed(const Barrier& barrier) {
   for (const auto& stage : chain_->stages()) {
     stage->op->snapshot(snapshot_->context(stage->state_id));
   }
+  // Behind what the tables had on its way: nothing else comes between.
+  if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
 }
 
 // Captures a slice. True when the task should be stepped again for it. What a busy task captures costs the rows

@@ -85,6 +85,11 @@ struct TaskParts {
   std::shared_ptr<const RestoredCheckpoint> restored;  ///< null: a fresh start
   /// Makes the writer of this subtask's snapshot.
   std::function<std::unique_ptr<StateFileWriter>(CheckpointId)> make_writer;
+  /// The same for the files of its cold tier.
+  std::function<std::shared_ptr<ColdFilesWriter>(CheckpointId)> make_cold_writer;
+  /// Null: keyed state is in memory alone.
+  std::shared_ptr<const ColdBackend> cold_backend;
+  ColdPlace cold_place;
 };
 
 class Task final : public Waker, public ChainListener {
@@ -122,6 +127,7 @@ class Task final : public Waker, public ChainListener {
   void end_passed() override;
 
   void open();
+  void open_cold();
   void open_stage(ChainStage& stage);
   void serve_mail();
   void take(const TaskMail& mail);
@@ -144,6 +150,7 @@ class Task final : public Waker, public ChainListener {
   void note_status(bool now);
 
   TaskParts parts_;
+  std::unique_ptr<detail::ColdQueue> cold_;  // null: there is no cold tier; outlives the operators
   std::unique_ptr<Chain> chain_;
   std::unique_ptr<InputGate> gate_;
   std::unique_ptr<TaskSnapshot> snapshot_;

@@ -21,6 +21,8 @@ struct TaskSnapshot::Writing {
   std::string error;
   std::uint32_t tables = 0;
   std::atomic<bool> aborted{false};
+  detail::ColdQueue::Ticket cold_ticket;  // null: there is no cold tier
+  std::shared_ptr<ColdFilesWriter> cold;  // belongs to the ticket's work until that is done
 
   bool wanted() const { return error.empty() && !aborted.load(std::memory_order_acquire); }
   // Returns the bytes written; after a failure nothing more is.
@@ -91,6 +93,16 @@ TaskSnapshot::TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const Snapsh
 TaskSnapshot::~TaskSnapshot() { abort(); }
 
 std::shared_ptr<const SnapshotBase> TaskSnapshot::as_base() const noexcept { return writing_->next; }
+
+void TaskSnapshot::put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer) {
+  writing_->cold = writer;
+  const auto write = [writer, writing = std::weak_ptr<Writing>(writing_)](ColdTier& tier) {
+    const auto wanted = writing.lock();
+    if (wanted && !wanted->aborted.load(std::memory_order_acquire)) tier.write_checkpoint(*writer);
+  };
+  // A checkpoint that cannot be written is no harm to the tier.
+  writing_->cold_ticket = queue.submit(write, false);
+}
 
 SnapshotContext& TaskSnapshot::context(std::string_view node) {
   node_ = node;
@@ -164,9 +176,18 @@ void TaskSnapshot::finish() {
     if (result.error.empty()) {
       try {
         result.bytes = writing->writer->size_bytes();
+        std::vector<StateHandle> cold_contents;
+        if (writing->cold) {
+          detail::ColdQueue::finish(writing->cold_ticket);
+          std::vector<ColdFile> cold = writing->cold->take();
+          for (const ColdFile& file : cold) cold_contents.push_back(file.content);
+          writing->writer->put_cold_files(std::move(cold));
+          result.bytes += writing->cold->new_bytes();
+        }
         result.state = writing->writer->finish();
         writing->next->layout = writing->writer->take_layout();
         result.older = writing->next->layout.older();
+        result.older.insert(result.older.end(), cold_contents.begin(), cold_contents.end());
       } catch (const std::exception& failure) {
         result.error = failure.what();
       }

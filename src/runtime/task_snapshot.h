@@ -19,6 +19,7 @@
 #include "levada/memory.h"
 #include "levada/state_backend.h"
 #include "checkpoint/background.h"
+#include "levada/detail/cold_queue.h"
 
 namespace levada {
 
@@ -45,6 +46,9 @@ class TaskSnapshot final {
     aligned_ = aligned;
     synchronous_ = synchronous;
   }
+  /// Takes the files of the cold tier, as it is behind all changes so far, into the checkpoint. Called once all
+  /// tables have been put, in the same step.
+  void put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer);
   /// What the next snapshots can refer to once this checkpoint is committed.
   std::shared_ptr<const SnapshotBase> as_base() const noexcept;
   /// Where the operator with state id `node` writes; valid until the next call.

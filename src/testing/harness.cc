@@ -8,11 +8,13 @@
 
 #include "base/log.h"
 #include "base/manual_clock.h"
+#include "checkpoint/cold_restore.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/restore.h"
 #include "checkpoint/state_file.h"
 #include "levada/detail/key_groups.h"
 #include "levada/error.h"
+#include "testing/harness_cold.h"
 #include "testing/simulated_file_system.h"
 
 namespace levada::testing {
@@ -40,13 +42,29 @@ namespace {
 constexpr std::string_view kNode = "step";
 constexpr std::string_view kStateDirectory = "/state";
 constexpr std::size_t kEntriesPerScan = 2048;
+// What is free of the state's memory where there is a cold tier: next to nothing.
+constexpr std::size_t kColdFreeBytes = std::size_t{64} << 10;
+
+std::shared_ptr<const ColdBackend>& cold_backend() {
+  static std::shared_ptr<const ColdBackend> backend;
+  return backend;
+}
 
 struct Item {
   enum class Kind { kBatch, kTime, kEnd, kBarrier, kDue, kCompletion };
   Kind kind = Kind::kTime;
+  std::size_t input = 0;
   BatchPtr batch;
   std::size_t row = 0;
   InputTime time;
+};
+
+// An input of the step: the row at hand, and how it finds its subtask.
+struct Input {
+  OutputRef ref;
+  BatchPtr row;
+  std::unique_ptr<KeyHasher> hasher;  // null: no key
+  ExchangeKind exchange = ExchangeKind::kForward;
 };
 
 // Where one subtask's snapshot goes; lives until the snapshot is finished or given up.
@@ -68,15 +86,31 @@ class Writing final : public SnapshotContext {
     table.begin_snapshot(checkpoint_, *tables_.back().blocks);
   }
 
+  // The tier behind all its changes so far is part of the snapshot.
+  void put_cold(ColdQueue& queue, FileSystem& files) {
+    cold_ = std::make_shared<ColdFilesWriter>(
+        files, std::string(kStateDirectory), "tmp-cold", [](const std::string&) { return true; },
+        std::make_shared<KnownColdFiles>());
+    ticket_ = queue.submit([cold = cold_](ColdTier& tier) { tier.write_checkpoint(*cold); }, false);
+  }
+
   StateHandle finish() {
     for (const Capturing& capturing : tables_) {
       while (!capturing.table->scan(kEntriesPerScan)) {
       }
     }
+    if (cold_) {
+      ColdQueue::finish(ticket_);
+      std::vector<ColdFile> cold = cold_->take();
+      for (const ColdFile& file : cold) older.push_back(file.content);
+      writer_.put_cold_files(std::move(cold));
+    }
     return writer_.finish();
   }
+  std::vector<StateHandle> older;  // what the finished snapshot refers to
   void abort() {
     for (const Capturing& capturing : tables_) capturing.table->abort_snapshot();
+    if (cold_) ColdQueue::finish(ticket_);  // it writes to the snapshot's files
   }
 
  private:
@@ -100,6 +134,8 @@ class Writing final : public SnapshotContext {
   CheckpointId checkpoint_;
   StateFileWriter writer_;
   std::size_t& entries_;
+  std::shared_ptr<ColdFilesWriter> cold_;
+  ColdQueue::Ticket ticket_;
   std::vector<Capturing> tables_;
 };
 
@@ -111,12 +147,15 @@ struct Subtask {
     if (opened) op->close();
   }
 
+  std::deque<std::function<void()>> background;  // of its cold tier
+  std::unique_ptr<ColdQueue> cold;               // outlives the operator
   OperatorContext context;
   OperatorCounters counters;
   Output out;
   std::unique_ptr<Operator> op;
   bool opened = false;
   BatchPtr filling;
+  std::size_t filling_input = 0;
   std::deque<Item> queue;
   std::unique_ptr<Writing> writing;
   std::shared_ptr<std::atomic<bool>> woken = std::make_shared<std::atomic<bool>>(false);
@@ -130,48 +169,60 @@ struct Subtask {
 
 class HarnessCore::Impl {
  public:
-  Impl(const BatchType& input, const HarnessOptions& options)
+  Impl(const std::vector<const BatchType*>& inputs, const HarnessOptions& options)
       : options_(options),
         graph_(std::make_shared<LogicalGraph>()),
-        row_(Batch::make(input, 1)),
         clock_(options.now),
         memory_(options.memory) {
-    Transformation node;
-    node.kind = NodeKind::kSource;
-    node.name = "harness";
-    node.outputs = {{.tag = {}, .type = &input}};
-    input_ = {graph_->add(std::move(node)), 0};
+    MemoryShare& state = memory_.state();
+    if (cold_backend() && state.limit_bytes() > kColdFreeBytes) {
+      state.acquire(state.limit_bytes() - kColdFreeBytes);
+    }
+    for (const BatchType* type : inputs) {
+      Transformation node;
+      node.kind = NodeKind::kSource;
+      node.name = "harness";
+      node.outputs = {{.tag = {}, .type = type}};
+      Input& input = inputs_.emplace_back();
+      input.ref = {graph_->add(std::move(node)), 0};
+      input.row = Batch::make(*type, 1);
+    }
   }
 
   const std::shared_ptr<LogicalGraph>& graph() const { return graph_; }
-  OutputRef input() const { return input_; }
-  Batch& row() { return *row_; }
+  OutputRef input(std::size_t index) const { return inputs_[index].ref; }
+  Batch& row(std::size_t input) { return *inputs_[input].row; }
   const InputTime& time() const { return time_; }
   const MemoryBudget& memory() const { return memory_; }
   const std::vector<std::string>& logged() const { return logged_; }
 
   void start() {
     if (!graph_->problems().empty()) throw GraphError(graph_->problems());
-    if (graph_->nodes().size() != 2) {
+    if (graph_->nodes().size() != inputs_.size() + 1) {
       throw std::logic_error("OperatorHarness: it runs exactly one step, this function built " +
-                             std::to_string(graph_->nodes().size() - 1));
+                             std::to_string(graph_->nodes().size() - inputs_.size()));
     }
-    const Exchange& exchange = step().inputs.front().exchange;
-    if (exchange.hasher) hasher_ = exchange.hasher->clone_hasher();
+    for (const InputEdge& edge : step().inputs) {
+      Input& input = inputs_[static_cast<std::size_t>(edge.from.node)];
+      input.exchange = edge.exchange.kind;
+      if (edge.exchange.hasher) input.hasher = edge.exchange.hasher->clone_hasher();
+    }
     results_.resize(step().outputs.size());
     start_subtasks(options_.parallelism, nullptr);
   }
 
-  void push_row(Timestamp time) {
-    row_->times()[0] = time;
-    row_->set_size(1);
-    if (hasher_) hasher_->hash(*row_);
-    if (step().inputs.front().exchange.kind == ExchangeKind::kBroadcast) {
-      for (const auto& subtask : subtasks_) append(*subtask, *row_->slice(0, 1));
+  void push_row(std::size_t index, Timestamp time) {
+    const Input& input = inputs_[index];
+    Batch& row = *input.row;
+    row.times()[0] = time;
+    row.set_size(1);
+    if (input.hasher) input.hasher->hash(row);
+    if (input.exchange == ExchangeKind::kBroadcast) {
+      for (const auto& subtask : subtasks_) append(*subtask, index, *row.slice(0, 1));
     } else {
-      append(*subtasks_[owner()], *row_);
+      append(*subtasks_[owner(input)], index, row);
     }
-    row_->clear();
+    row.clear();
   }
 
   void push_time(const InputTime& time) {
@@ -182,7 +233,9 @@ class HarnessCore::Impl {
     push_to_all(Item::Kind::kTime);
   }
 
-  void push_end() { push_to_all(Item::Kind::kEnd); }
+  void push_end() {
+    for (std::size_t input = 0; input < inputs_.size(); ++input) push_to_all(Item::Kind::kEnd, input);
+  }
 
   void advance_clock(Duration by) {
     settle();
@@ -217,9 +270,10 @@ class HarnessCore::Impl {
         {std::string(kNode), step().name, static_cast<std::uint32_t>(subtasks_.size())}};
     for (const auto& subtask : subtasks_) {
       if (!subtask->writing) throw_waiting(*subtask, "the barrier did not pass");
+      const StateHandle state = subtask->writing->finish();
       manifest.subtasks.push_back({step().name,
-                                   static_cast<std::uint32_t>(subtask->context.subtask),
-                                   subtask->writing->finish()});
+                                   static_cast<std::uint32_t>(subtask->context.subtask), state,
+                                   subtask->writing->older});
       subtask->writing.reset();
     }
     snapshot_->manifest = encode(manifest);
@@ -334,6 +388,8 @@ class HarnessCore::Impl {
     context.counters = &subtask.counters;
     context.log = [this](LogLevel, std::string_view text) { logged_.emplace_back(text); };
     context.wake = [woken = subtask.woken] { woken->store(true, std::memory_order_release); };
+    context.state_id = kNode;
+    open_cold(subtask, restored);
     subtask.op = step().make_operator();
     subtask.opened = true;  // close() is called also when open() throws
     subtask.op->open(context);
@@ -342,17 +398,31 @@ class HarnessCore::Impl {
     }
   }
 
+  void open_cold(Subtask& subtask, const RestoredCheckpoint* restored) {
+    std::unique_ptr<ColdTier> tier = restore_cold_tier(cold_backend().get(), {}, restored,
+                                                       {std::string(kNode)}, subtask.context.key_groups);
+    if (tier == nullptr) return;
+    subtask.cold = std::make_unique<ColdQueue>(
+        std::move(tier), [&background = subtask.background](std::function<void()> job) {
+          background.push_back(std::move(job));
+        });
+    subtask.context.cold = subtask.cold.get();
+    subtask.context.evicting = true;
+  }
+
   // ---- rows to subtasks
 
-  std::size_t owner() {
+  std::size_t owner(const Input& input) {
     const auto parallelism = static_cast<std::uint32_t>(subtasks_.size());
-    if (!hasher_) return next_++ % parallelism;
+    if (!input.hasher) return next_++ % parallelism;
     const auto groups = static_cast<std::uint32_t>(options_.max_parallelism);
-    return key_group_owner(key_group_of(row_->hashes()[0], groups), groups, parallelism);
+    return key_group_owner(key_group_of(input.row->hashes()[0], groups), groups, parallelism);
   }
 
   // Moves row 0 of `from` to the end of the subtask's batch, which leaves when it is full.
-  void append(Subtask& subtask, Batch& from) {
+  void append(Subtask& subtask, std::size_t input, Batch& from) {
+    if (subtask.filling_input != input) hand_on(subtask);
+    subtask.filling_input = input;
     if (!subtask.filling) {
       subtask.filling = Batch::make(from.type(), static_cast<std::size_t>(options_.batch_rows));
     }
@@ -361,7 +431,7 @@ class HarnessCore::Impl {
     from.type().move(from.row(0), to.row(at), 1);
     to.times()[at] = from.times()[0];
     to.hashes()[at] = from.hashes()[0];
-    to.set_has_hashes(hasher_ != nullptr);
+    to.set_has_hashes(inputs_[input].hasher != nullptr);
     to.set_size(at + 1);
     subtask.counters.rows_in.add(1);
     if (to.full()) {
@@ -374,6 +444,7 @@ class HarnessCore::Impl {
     if (!subtask.filling) return;
     Item item;
     item.kind = Item::Kind::kBatch;
+    item.input = subtask.filling_input;
     item.batch = std::move(subtask.filling);
     subtask.queue.push_back(std::move(item));
   }
@@ -384,17 +455,18 @@ class HarnessCore::Impl {
     run_all();
   }
 
-  void enqueue(Subtask& subtask, Item::Kind kind) {
+  void enqueue(Subtask& subtask, Item::Kind kind, std::size_t input = 0) {
     Item item;
     item.kind = kind;
+    item.input = input;
     item.time = time_;
     subtask.queue.push_back(std::move(item));
   }
 
-  void push_to_all(Item::Kind kind) {
+  void push_to_all(Item::Kind kind, std::size_t input = 0) {
     for (const auto& subtask : subtasks_) {
       hand_on(*subtask);
-      enqueue(*subtask, kind);
+      enqueue(*subtask, kind, input);
     }
     run_all();
   }
@@ -412,6 +484,10 @@ class HarnessCore::Impl {
     while (!subtask.queue.empty()) {
       Item& item = subtask.queue.front();
       const std::size_t row = item.row;
+      if (!subtask.background.empty()) {  // one change of the tier a call
+        subtask.background.front()();
+        subtask.background.pop_front();
+      }
       const bool done = call(subtask, item);
       const bool emitted = collect(subtask);
       if (done) {
@@ -428,7 +504,7 @@ class HarnessCore::Impl {
     switch (item.kind) {
       case Item::Kind::kBatch: {
         const std::size_t size = item.batch->size();
-        const std::size_t next = op.process(0, item.batch, item.row, subtask.out);
+        const std::size_t next = op.process(item.input, item.batch, item.row, subtask.out);
         // An exchanged batch is empty, and all of its rows are done.
         const bool done = next >= item.batch->size();
         if (next < item.row || next > size) {
@@ -439,7 +515,7 @@ class HarnessCore::Impl {
         return done;
       }
       case Item::Kind::kTime: return op.advance(item.time, subtask.out);
-      case Item::Kind::kEnd: return op.end_of_input(0, subtask.out);
+      case Item::Kind::kEnd: return op.end_of_input(item.input, subtask.out);
       case Item::Kind::kDue: return op.on_time(clock_.steady_now(), subtask.out);
       case Item::Kind::kCompletion: return op.on_completion(subtask.out);
       case Item::Kind::kBarrier:
@@ -448,6 +524,7 @@ class HarnessCore::Impl {
         subtask.writing = std::make_unique<Writing>(snapshot_->checkpoint, snapshot_->files,
                                                     subtask.context.subtask, snapshot_->entries);
         op.snapshot(*subtask.writing);
+        if (subtask.cold) subtask.writing->put_cold(*subtask.cold, snapshot_->files);
         return true;
     }
     return true;
@@ -482,12 +559,10 @@ class HarnessCore::Impl {
 
   const HarnessOptions options_;
   std::shared_ptr<LogicalGraph> graph_;
-  OutputRef input_;
-  BatchPtr row_;
+  std::vector<Input> inputs_;
   ManualClock clock_;
   MemoryBudget memory_;
   std::vector<std::string> logged_;
-  std::unique_ptr<KeyHasher> hasher_;
   InputTime time_;
   std::size_t next_ = 0;
   CheckpointId last_checkpoint_ = 0;
@@ -496,15 +571,15 @@ class HarnessCore::Impl {
   std::vector<std::unique_ptr<Subtask>> subtasks_;
 };
 
-HarnessCore::HarnessCore(const BatchType& input, HarnessOptions options)
-    : impl_(std::make_unique<Impl>(input, options)) {}
+HarnessCore::HarnessCore(const std::vector<const BatchType*>& inputs, HarnessOptions options)
+    : impl_(std::make_unique<Impl>(inputs, options)) {}
 HarnessCore::~HarnessCore() = default;
 
 const std::shared_ptr<LogicalGraph>& HarnessCore::graph() const noexcept { return impl_->graph(); }
-OutputRef HarnessCore::input() const noexcept { return impl_->input(); }
+OutputRef HarnessCore::input(std::size_t index) const noexcept { return impl_->input(index); }
 void HarnessCore::start() { impl_->start(); }
-Batch& HarnessCore::row() noexcept { return impl_->row(); }
-void HarnessCore::push_row(Timestamp time) { impl_->push_row(time); }
+Batch& HarnessCore::row(std::size_t input) noexcept { return impl_->row(input); }
+void HarnessCore::push_row(std::size_t input, Timestamp time) { impl_->push_row(input, time); }
 void HarnessCore::push_time(const InputTime& time) { impl_->push_time(time); }
 void HarnessCore::push_end() { impl_->push_end(); }
 void HarnessCore::advance_clock(Duration by) { impl_->advance_clock(by); }
@@ -525,3 +600,11 @@ const MemoryBudget& HarnessCore::memory() const noexcept { return impl_->memory(
 const std::vector<std::string>& HarnessCore::logged() const noexcept { return impl_->logged(); }
 
 }  // namespace levada::detail
+
+namespace levada::testing {
+
+void set_harness_cold(std::shared_ptr<const ColdBackend> backend) {
+  detail::cold_backend() = std::move(backend);
+}
+
+}  // namespace levada::testing

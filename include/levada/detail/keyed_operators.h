@@ -33,8 +33,7 @@ class RollingOperator final : public Operator {
 
   void open(OperatorContext& context) override {
     context_ = &context;
-    table_ = std::make_unique<Table>("rolling", context.node, context.key_groups,
-                                     context.max_parallelism, context.memory->state());
+    table_ = std::make_unique<Table>("rolling", context);
   }
   void restore(const RestoredState& state) override {
     state.read_table(*table_, context_->key_groups.first, context_->key_groups.last);
@@ -74,7 +73,7 @@ struct FiringCursor {
   bool begun = false;
   std::size_t group = 0;
   std::size_t slot = 0;
-  bool prepared = false;  ///< what is kept merged of `group` is that of this window
+  bool prepared = false;  ///< `group` is at hand: loaded, and what is kept merged of it is that of this window
 };
 
 /// The face of the typed kernel that the slice window operator drives. Slices are named by their ends.
@@ -113,8 +112,7 @@ class TypedWindowKernel final : public WindowKernel {
       : selector_(std::move(selector)), aggregation_(std::move(aggregation)), sliding_(sliding) {}
 
   void open(OperatorContext& context) override {
-    table_ = std::make_unique<Table>("windows", context.node, context.key_groups,
-                                     context.max_parallelism, context.memory->state());
+    table_ = std::make_unique<Table>("windows", context);
     if (sliding_) merge_ = std::make_unique<SlidingMerge>(aggregation_, *table_, context);
   }
   StateTable& table() override { return *table_; }
@@ -187,7 +185,11 @@ class TypedWindowKernel final : public WindowKernel {
   bool fire_slice(const Firing& firing, FiringCursor& cursor, Output& out) {
     auto& space = table_->space(firing.slices.front());
     for (; cursor.group < space.groups.size(); ++cursor.group, cursor.slot = 0) {
-      if (!emit(*table_, space, space.groups[cursor.group], firing, cursor, out)) return false;
+      auto& group = space.groups[cursor.group];
+      if (!std::exchange(cursor.prepared, true)) table_->load(space, group);
+      if (!emit(*table_, space, group, firing, cursor, out)) return false;
+      table_->unload(space, group);
+      cursor.prepared = false;
     }
     return true;
   }

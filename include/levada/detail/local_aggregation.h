@@ -74,6 +74,7 @@ class TypedLocalKernel final : public LocalKernel {
   void open(OperatorContext& context) override {
     table_ = std::make_unique<Table>("local", context.node, KeyGroupRange{0, 1}, 1,
                                      context.memory->state());
+    table_->overdraw(context);
   }
   void begin_batch(Batch& batch) override {
     selector_->hash(batch);

@@ -53,6 +53,7 @@ void visit_group(From& from, typename From::Space& from_space, std::size_t group
                  typename Into::Space& into_space, F f) {
   constexpr std::size_t kMost = 256;
   auto& group = from_space.groups[group_index];
+  from.load(from_space, group);
   std::uint32_t found[kMost];
   std::uint64_t hashes[kMost];
   for (std::size_t slot = 0; slot < group.slots();) {
@@ -64,6 +65,7 @@ void visit_group(From& from, typename From::Space& from_space, std::size_t group
         count,
         [&](std::size_t i, auto& entry) { f(entry, group.slot(found[i])); });
   }
+  from.unload(from_space, group);
 }
 
 inline std::vector<std::int64_t> ending_by(std::span<const std::int64_t> slices, Timestamp time) {
@@ -98,7 +100,9 @@ class RunningMerge {
         table_("sliding", context.node, context.key_groups, context.max_parallelism,
                context.memory->state()),
         space_(table_.space(0)),
-        alive_(table_.group_count(), 0) {}
+        alive_(table_.group_count(), 0) {
+    table_.overdraw(context);
+  }
 
   void begin(const Firing& firing) {
     LEVADA_DEBUG_ASSERT(ending_by(merged_, firing.window.start).empty(),
@@ -176,7 +180,9 @@ class TwoStacks {
                     context.memory->state()),
         result_table_("sliding", context.node, {0, 1}, 1, context.memory->state()),
         back_space_(back_table_.space(0)),
-        result_space_(result_table_.space(0)) {}
+        result_space_(result_table_.space(0)) {
+    for (Table* table : {&front_table_, &back_table_, &result_table_}) table->overdraw(context);
+  }
 
   void begin(const Firing& firing) {
     const std::vector<std::int64_t> left = ending_by(front_, firing.window.start);

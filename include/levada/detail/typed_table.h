@@ -2,21 +2,23 @@
 //
 // An entry is {meta, key, value} in one place, and two entries are a bucket: a look-up looks at both
 // without a branch between them, and at the next bucket only when both are taken by others. meta is
-//   generation:16 tag:15 captured:1
-// An entry lives when its generation is its space's: so a space is emptied by counting on, and its memory
-// is used again as it is. The tag comes from the middle bits of the hash, the bucket from the low ones, the
-// key group from the high ones: never the same bits. Growing moves one group.
+//   generation:14 tag:14 gone:1 age:2 captured:1
+// gone and age are 0 but in tables with a cold tier (cold_side.h). A slot is taken when its generation is its
+// space's: so a space is emptied by counting on, and its memory is used again as it is. The tag comes from the
+// middle bits of the hash, the bucket from the low ones, the key group from the high ones: never the same bits.
+// Growing moves one group.
 //
 // Snapshots: state_backend.h. A space's `phase` is the value of the captured bit that means captured; a
 // snapshot that captures the space flips it. Else every live entry is captured, so on the way of a row one
-// comparison of meta says that the entry lives, has the key's tag, and needs no capture. A space that the
+// comparison of meta says that the slot is taken, has the key's tag, and needs no capture. A space that the
 // sink keeps is not looked at.
 //
 // Threads:    of its task.
 // Invariants: 1. The captured bits of all live entries of a space that is not being captured equal its phase.
 //             2. A namespace dropped while it is being captured stays until the scan has passed it.
 //             3. All memory of slots, of keys in arenas, and what values hold outside themselves, is
-//                charged to the share; a charge that does not fit is a StateError.
+//                charged to the share; a charge that does not fit is a StateError, or makes entries leave for
+//                the cold tier.
 //             4. No slot between the first of a key's home bucket and the key is dead: a removed entry
 //                leaves no gap, those behind it move up. So the first dead entry ends a search.
 #pragma once
@@ -32,6 +34,7 @@
 #include <vector>
 
 #include "levada/assert.h"
+#include "levada/detail/cold_side.h"
 #include "levada/detail/key_groups.h"
 #include "levada/detail/stored_key.h"
 #include "levada/error.h"
@@ -46,6 +49,11 @@ namespace levada::detail {
                                    const MemoryShare& share);
 
 struct NoTally {};
+
+/// A value parts of which may be too old to be worth keeping: bool write_unexpired(Bytes&, before_us) appends its
+/// encoding without what was last updated at or before that time, or says that nothing is left.
+template <class V>
+concept Expires = requires { requires V::kExpires; };
 
 /// An entry of a table. A tallied one counts what its user wants to know: for keys of eight bytes it costs
 /// nothing, since it lies where alignment leaves a gap.
@@ -118,6 +126,8 @@ class TypedTable final : public StateTable {
   using Entry = TableEntry<K, V, kTallied>;
   using Group = EntryGroup<Entry>;
   using Key = StoredKey<K>;
+  using KeyType = K;
+  using Value = V;
   using KeyView = typename Key::View;
   static constexpr bool kTally = kTallied;
 
@@ -125,6 +135,8 @@ class TypedTable final : public StateTable {
   struct CaptureBuffer {
     Bytes bytes;
     std::uint32_t count = 0;
+    Bytes removed;  ///< keys that the cold tier has and the table says are gone
+    std::uint32_t removed_count = 0;
   };
 
   /// All groups of one namespace.
@@ -134,14 +146,22 @@ class TypedTable final : public StateTable {
     bool capturing = false;          ///< the snapshot under way still has to pass it
     bool dying = false;
     std::uint32_t phase = 0;
-    std::uint32_t generation = 1;  ///< of live entries; below 2^16
+    bool cold = false;           ///< the cold tier may have entries of it
+    std::uint32_t in_flight = 0;  ///< runs with entries of it on their way into the cold tier
+    std::uint64_t id = 0;         ///< of this life of it
+    std::uint32_t generation = 1;  ///< of taken slots; below 2^14
     std::size_t slot_bytes = 0;    ///< of all groups
     std::size_t arena_bytes = 0;   ///< of the keys of all groups
     std::size_t heap_bytes = 0;    ///< what live values hold outside themselves
     std::vector<Group> groups;
     std::vector<CaptureBuffer> captured;  ///< of each group, while it is being captured
 
-    bool lives(const Entry& entry) const { return entry.meta >> 16 == generation; }
+    /// The slot is taken: it ends no search.
+    bool taken(const Entry& entry) const { return entry.meta >> kGenerationShift == generation; }
+    /// The slot is taken by an entry that there is.
+    bool lives(const Entry& entry) const {
+      return (entry.meta & (kGenerationMask | kGoneBit)) == generation << kGenerationShift;
+    }
   };
 
   TypedTable(std::string name, std::string owner, KeyGroupRange range, int max_parallelism,
@@ -151,7 +171,20 @@ class TypedTable final : public StateTable {
         range_(range),
         max_parallelism_(static_cast<std::uint32_t>(max_parallelism)),
         share_(share) {}
+  /// An operator's keyed state: with a cold tier, when the job has such.
+  TypedTable(std::string name, const OperatorContext& context)
+      : TypedTable(std::move(name), context.node, context.key_groups, context.max_parallelism,
+                   context.memory->state()) {
+    static_assert(!kTallied, "what is tallied is derived, and stays in memory");
+    overdraw(context);
+    if (context.cold != nullptr) {
+      cold_ = std::make_unique<Cold>(*this, *context.cold, context.state_id);
+    }
+  }
   ~TypedTable() override { share_.release(acquired_bytes_); }
+
+  /// In a job with cold tiers, a table takes memory beyond the share's limit: such a tier's tables make room.
+  void overdraw(const OperatorContext& context) { overdraws_ = context.evicting; }
 
   // ---- spaces
 
@@ -161,6 +194,7 @@ class TypedTable final : public StateTable {
     LEVADA_ASSERT(!spaces_.contains(name), "a dropped space does not come back");
     std::unique_ptr<Space> made = take_spare();
     made->name = name;
+    made->id = ++space_ids_;
     mark_changed(*made);
     return *spaces_.emplace(name, std::move(made)).first->second;
   }
@@ -179,7 +213,8 @@ class TypedTable final : public StateTable {
   /// Drops a space; while a snapshot still has to pass it, it only becomes invisible.
   void drop(std::int64_t name) {
     const auto at = spaces_.find(name);
-    if (at == spaces_.end()) return;
+    if (at == spaces_.end() || at->second->dying) return;
+    if (cold_) cold_->forget(*at->second);
     if (at->second->capturing) {
       at->second->dying = true;
       return;
@@ -189,6 +224,7 @@ class TypedTable final : public StateTable {
   /// Empties a space and keeps its memory. REQUIRES: no snapshot is under way.
   void clear(Space& space) {
     LEVADA_DEBUG_ASSERT(sink_ == nullptr, "a snapshot may still have to pass a space that is cleared");
+    LEVADA_ASSERT(!cold_, "tables with a cold tier drop their spaces");
     mark_changed(space);
     empty_out(space);
   }
@@ -197,6 +233,7 @@ class TypedTable final : public StateTable {
   template <class Keep>
   void sift(Space& space, Group& group, Keep keep) {
     LEVADA_DEBUG_ASSERT(sink_ == nullptr, "a snapshot wants every entry");
+    LEVADA_ASSERT(!cold_, "entries leave a table with a cold tier for that");
     mark_changed(space);
     std::size_t kept = 0;
     each_live(space, group, [&](Entry& entry) { kept += keep(entry); });
@@ -230,36 +267,62 @@ class TypedTable final : public StateTable {
 
   /// The entry of the key, made with a default value when it is not there, ready to be written.
   Entry& at(Space& space, std::uint64_t hash, KeyView key) {
+    if (cold_) cold_->fetch_one(space, hash, key);
     mark_changed(space);
     return find_or_insert(space, hash, key);
   }
 
   /// The entry of the key, to be read; null when there is none.
   const Entry* find(Space& space, std::uint64_t hash, KeyView key) {
+    if (cold_) cold_->fetch_one(space, hash, key);
+    const Entry* const entry = look_up(space, hash, key);
+    return entry != nullptr && space.lives(*entry) ? entry : nullptr;
+  }
+
+  /// The entry of the key, ready to be written, when a look at one bucket is enough to find it; else null, and
+  /// at() is to be asked. Inlined where rows pass.
+  Entry* at_home(Space& space, std::uint64_t hash, KeyView key) {
     Group& group = group_of(space, hash);
-    if (group.empty()) return nullptr;
-    const Entry& entry = probe(space, group, hash, key);
-    return space.lives(entry) ? &entry : nullptr;
+    Entry* entry = group.empty() ? nowhere_ : group.home(hash);
+    const std::uint32_t meta = space.generation << kGenerationShift | space.phase | tag_of(hash);
+    entry += entry->meta != meta;
+    if (entry->meta != meta || !(entry->key == key)) return nullptr;
+    mark_changed(space);
+    return entry;
+  }
+
+  /// Asks for the memory in which the search for hashes [first, last) begins.
+  void prefetch(Space& space, const std::uint64_t* hashes, std::size_t first, std::size_t last) {
+    if (space.slot_bytes <= kNearBytes) return;
+    for (std::size_t i = first; i < last; ++i) {
+      Group& group = group_of(space, hashes[i]);
+      if (!group.empty()) prefetch_bucket(group.home(hashes[i]));
+    }
+    asm volatile("");  // g++ takes a function that only prefetches for one without effect, and drops calls of it
   }
 
   /// Removes the entry of the key; false when there is none. Entries of the group may move: what at() or
   /// find() returned of it, and what keys of it were views of, must not be used any more.
   bool remove(Space& space, std::uint64_t hash, KeyView key) {
-    Group& group = group_of(space, hash);
-    if (group.empty()) return false;
-    Entry& entry = probe(space, group, hash, key);
-    if (!space.lives(entry)) return false;
+    if (cold_) cold_->fetch_one(space, hash, key);
+    Entry* const entry = look_up(space, hash, key);
+    if (entry == nullptr || !space.lives(*entry)) return false;
     mark_changed(space);
-    keep_for_snapshot(space, group, entry);
-    if constexpr (!kFlat<V>) charge_change(space, heap_bytes_of(entry.value), 0);
-    if constexpr (Key::kInArena) {
-      const std::size_t bytes = entry.key.view().size();
-      if (!Key::is_short(bytes)) group.arena->forget(bytes);
+    Group& group = group_of(space, hash);
+    keep_for_snapshot(space, group, *entry);
+    if (cold_ && cold_->may_have(space)) {
+      bury(space, *entry);
+    } else {
+      erase(space, group, *entry);
     }
-    close_gap(space, group, &entry);
-    --group.size;
-    sweep_keys(space, group);
     return true;
+  }
+
+  /// The next snapshot leaves out what was last updated at or before this time.
+  void leave_out(std::int64_t before_us)
+    requires Expires<V>
+  {
+    left_out_us_ = before_us;
   }
 
   /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
@@ -267,6 +330,7 @@ class TypedTable final : public StateTable {
   template <class KeyAt, class F>
   void visit(Space& space, const std::uint64_t* hashes, KeyAt key_at, std::size_t first,
              std::size_t last, F f) {
+    if (cold_) [[unlikely]] cold_->make_ready(space, hashes, key_at, first, last);
     mark_changed(space);
     if (space.slot_bytes > kNearBytes) {
       visit_rows<true>(space, hashes, key_at, first, last, f);
@@ -279,13 +343,7 @@ class TypedTable final : public StateTable {
   /// to the first one not looked at. Returns how many were written: fewer than `max` does not mean the end.
   std::size_t live_slots(const Space& space, const Group& group, std::size_t& slot,
                          std::uint32_t* found, std::size_t max) const {
-    const std::size_t end = std::min(group.slots(), slot + max);
-    std::size_t count = 0;
-    for (; slot < end; ++slot) {
-      found[count] = static_cast<std::uint32_t>(slot);
-      count += space.lives(group.slot(slot));  // no branch: which slots live is random
-    }
-    return count;
+    return list_slots(group, slot, found, max, [&](const Entry& entry) { return space.lives(entry); });
   }
 
   /// Calls f(entry) for each live entry of a group. `f` must not add any to it.
@@ -296,6 +354,22 @@ class TypedTable final : public StateTable {
       const std::size_t count = live_slots(space, group, slot, found, kBlock);
       for (std::size_t i = 0; i < count; ++i) f(group.slot(found[i]));
     }
+  }
+
+  /// Lets entries leave for the cold tier when memory is wanted: between rows, for tables that at(), find() and
+  /// remove() are called of, which let none leave.
+  void make_room(Space& space) {
+    if (cold_) cold_->make_room(space);
+  }
+  bool has_cold_tier() const { return cold_ != nullptr; }
+
+  /// Brings all entries of a group that are in the cold tier into the table, for a walk over them; unload()
+  /// lets go of them again. Nothing is done without a cold tier. Between the two, rows may not be visited.
+  void load(Space& space, Group& group) {
+    if (cold_) cold_->load(space, group);
+  }
+  void unload(Space& space, Group& group) {
+    if (cold_) cold_->unload(space, group);
   }
 
   /// Charges what a value has come to hold outside itself.
@@ -320,6 +394,7 @@ class TypedTable final : public StateTable {
 
   void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) override {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
+    if (cold_) cold_->before_snapshot();
     begun_ = checkpoint;
     for (auto& [name, space] : spaces_) {
       if (sink.keep(name, space->changed_after)) continue;
@@ -337,7 +412,10 @@ class TypedTable final : public StateTable {
     if (sink_ == nullptr) return true;
     for (std::size_t done = 0; done < max_entries;) {
       const auto at = spaces_.lower_bound(scan_name_);
-      if (at == spaces_.end() || at->first > scan_last_) return end_snapshot();
+      if (at == spaces_.end() || at->first > scan_last_) {
+        if (cold_) cold_->snapshot_ended();
+        return end_snapshot();
+      }
       if (at->first != scan_name_) {
         scan_name_ = at->first;
         scan_group_ = scan_slot_ = 0;
@@ -365,12 +443,22 @@ class TypedTable final : public StateTable {
 
   void restore(const RestoredBlock& block) override {
     Space& into = space(block.name_space);
+    if (cold_) cold_->make_room();
     mark_changed(into);
     View bytes = block.bytes;
     K key{};
     for (std::uint32_t i = 0; i < block.entries; ++i) {
       Serde<K>::read(bytes, key);
+      if (block.removed && !into.cold) {
+        Entry* const gone = look_up(into, hash_of(key), Key::view(key, key_bytes_));
+        if (gone != nullptr) erase(into, group_of(into, gone->key.hash()), *gone);
+        continue;
+      }
       Entry& entry = find_or_insert(into, hash_of(key), Key::view(key, key_bytes_));
+      if (block.removed) {
+        bury(into, entry);
+        continue;
+      }
       const std::size_t before = heap_bytes_of(entry.value);
       Serde<V>::read(bytes, entry.value);
       charge_change(into, before, heap_bytes_of(entry.value));
@@ -379,8 +467,16 @@ class TypedTable final : public StateTable {
   }
 
  private:
+  friend class ColdSide<TypedTable>;
+  using Cold = ColdSide<TypedTable>;
+
   static constexpr std::uint32_t kCapturedBit = 1;
-  static constexpr std::uint32_t kGenerationEnd = 1 << 16;
+  static constexpr std::uint32_t kAgeMask = 3 << 1;
+  static constexpr std::uint32_t kGoneBit = 1 << 3;
+  static constexpr std::uint32_t kTagMask = 0x3fff << 4;
+  static constexpr std::uint32_t kGenerationShift = 18;
+  static constexpr std::uint32_t kGenerationMask = ~std::uint32_t{0} << kGenerationShift;
+  static constexpr std::uint32_t kGenerationEnd = 1 << (32 - kGenerationShift);
   static constexpr std::size_t kSlotsMin = 8;
   static constexpr std::size_t kSmallBytes = std::size_t{256} << 10;
   static constexpr std::size_t kBlockBytes = 32 * 1024;
@@ -396,8 +492,24 @@ class TypedTable final : public StateTable {
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
 
+  template <class Wanted>
+  static std::size_t list_slots(const Group& group, std::size_t& slot, std::uint32_t* found,
+                                std::size_t max, Wanted wanted) {
+    const std::size_t end = std::min(group.slots(), slot + max);
+    std::size_t count = 0;
+    for (; slot < end; ++slot) {
+      found[count] = static_cast<std::uint32_t>(slot);
+      count += wanted(group.slot(slot));  // no branch: which slots live is random
+    }
+    return count;
+  }
+  std::size_t taken_slots(const Space& space, const Group& group, std::size_t& slot,
+                          std::uint32_t* found, std::size_t max) const {
+    return list_slots(group, slot, found, max, [&](const Entry& entry) { return space.taken(entry); });
+  }
+
   static std::uint32_t tag_of(std::uint64_t hash) {
-    return static_cast<std::uint32_t>(hash >> 31) & 0xfffe;
+    return static_cast<std::uint32_t>(hash >> 28) & kTagMask;
   }
 
   template <bool kFar, class KeyAt, class F>
@@ -405,7 +517,7 @@ class TypedTable final : public StateTable {
                   std::size_t last, F& f) {
     constexpr std::size_t kDistance = kFar ? kFarAhead : kAhead;
     Entry* homes[kRing];
-    const std::uint32_t live = space.generation << 16 | space.phase;
+    const std::uint32_t live = space.generation << kGenerationShift | space.phase;
     std::uint64_t layout = layout_;
     // By value: what f writes may lie anywhere, and would have members read again for each row.
     const auto fetch = [&homes, hashes, groups = space.groups.data(), nowhere = &nowhere_[0],
@@ -454,7 +566,7 @@ class TypedTable final : public StateTable {
     Entry* entry = bucket + (bucket->meta != meta);
     if (entry->meta == meta) [[likely]] {
       entry->key.prefetch();
-    } else if (space.lives(*entry)) {
+    } else if (space.taken(*entry)) {
       bucket = group_of(space, hash).next_bucket(bucket);
       prefetch_bucket(bucket);
     }
@@ -466,8 +578,9 @@ class TypedTable final : public StateTable {
     Group& group = group_of(space, hash);
     if (!group.empty()) {
       Entry& entry = probe(space, group, hash, key);
-      if (space.lives(entry)) {
+      if (space.taken(entry)) {
         keep_for_snapshot(space, group, entry);
+        entry.meta &= ~(kAgeMask | kGoneBit);
         return entry;
       }
       if (!full(space, group)) return insert(space, group, entry, hash, key);
@@ -476,14 +589,22 @@ class TypedTable final : public StateTable {
     return insert(space, group, probe(space, group, hash, key), hash, key);
   }
 
+  // The key's entry, also one that is gone; null when there is none.
+  Entry* look_up(Space& space, std::uint64_t hash, KeyView key) {
+    Group& group = group_of(space, hash);
+    if (group.empty()) return nullptr;
+    Entry& entry = probe(space, group, hash, key);
+    return space.taken(entry) ? &entry : nullptr;
+  }
+
   // The key's entry, or the dead one where it belongs. REQUIRES: !group.empty().
   Entry& probe(const Space& space, Group& group, std::uint64_t hash, KeyView key) {
-    const std::uint32_t wanted = space.generation << 16 | tag_of(hash);
+    const std::uint32_t wanted = space.generation << kGenerationShift | tag_of(hash);
     for (Entry* bucket = group.home(hash);; bucket = group.next_bucket(bucket)) {
       for (std::size_t i = 0; i < Group::kBucketEntries; ++i) {
         Entry& entry = bucket[i];
-        if (!space.lives(entry)) return entry;
-        if ((entry.meta & ~kCapturedBit) == wanted && entry.key == key) return entry;
+        if (!space.taken(entry)) return entry;
+        if ((entry.meta & (kGenerationMask | kTagMask)) == wanted && entry.key == key) return entry;
       }
     }
   }
@@ -500,7 +621,7 @@ class TypedTable final : public StateTable {
     store_key(space, group, entry, key);
     entry.value = V{};
     if constexpr (kTallied) entry.tally = 0;
-    entry.meta = space.generation << 16 | tag_of(hash) | space.phase;
+    entry.meta = space.generation << kGenerationShift | tag_of(hash) | space.phase;
     ++group.size;
     return entry;
   }
@@ -535,17 +656,26 @@ class TypedTable final : public StateTable {
   }
 
   void grow(Space& space, Group& group) {
-    const std::size_t slots = group.empty() ? kSlotsMin : 2 * group.slots();
-    charge((slots - group.slots()) * sizeof(Entry));
-    space.slot_bytes += (slots - group.slots()) * sizeof(Entry);
-    Group grown(slots);
+    resize(space, group, group.empty() ? kSlotsMin : 2 * group.slots());
+  }
+  // REQUIRES: the entries fit, and leave some slot free.
+  void resize(Space& space, Group& group, std::size_t slots) {
+    const std::size_t before = group.slots() * sizeof(Entry), after = slots * sizeof(Entry);
+    if (after > before) charge(after - before);
+    Group resized(slots);
     for (std::size_t i = 0; i < group.slots(); ++i) {
-      if (space.lives(group.slot(i))) move_into(space, grown, group.slot(i));
+      if (space.taken(group.slot(i))) move_into(space, resized, group.slot(i));
     }
-    grown.arena = std::move(group.arena);
-    group.swap(grown);
+    resized.arena = std::move(group.arena);
+    group.swap(resized);
+    space.slot_bytes += after - before;
+    if (after < before) uncharge(before - after);
     ++layout_;
-    // The slots have moved: what was captured says so itself, so the group is scanned again.
+    scan_again(space, group);
+  }
+
+  // The slots have moved: what was captured says so itself, so the group is scanned again.
+  void scan_again(const Space& space, const Group& group) {
     if (sink_ != nullptr && space.name == scan_name_ && &group == &space.groups[scan_group_]) {
       scan_slot_ = 0;
     }
@@ -558,11 +688,29 @@ class TypedTable final : public StateTable {
         bucket = group.next_bucket(bucket);
         i = 0;
       }
-      if (space.lives(bucket[i])) continue;
+      if (space.taken(bucket[i])) continue;
       bucket[i] = std::move(entry);
       ++group.size;
       return;
     }
+  }
+
+  // The entry goes, and nothing of it stays. REQUIRES: no snapshot wants it any more.
+  void erase(Space& space, Group& group, Entry& entry) {
+    if constexpr (!kFlat<V>) charge_change(space, heap_bytes_of(entry.value), 0);
+    if constexpr (Key::kInArena) {
+      const std::size_t bytes = entry.key.view().size();
+      if (!Key::is_short(bytes)) group.arena->forget(bytes);
+    }
+    close_gap(space, group, &entry);
+    --group.size;
+    sweep_keys(space, group);
+  }
+  // The entry is gone, and says so until the cold tier knows.
+  void bury(Space& space, Entry& entry) {
+    if constexpr (!kFlat<V>) charge_change(space, heap_bytes_of(entry.value), 0);
+    entry.value = V{};
+    entry.meta = (entry.meta & ~kAgeMask) | kGoneBit;
   }
 
   // Fills the gap that a removed entry leaves with the entries behind it, up to the first dead one, as far as
@@ -570,7 +718,7 @@ class TypedTable final : public StateTable {
   void close_gap(Space& space, Group& group, Entry* gap) {
     const std::size_t mask = group.slots() - 1;
     std::size_t hole = static_cast<std::size_t>(gap - &group.slot(0));
-    for (std::size_t at = (hole + 1) & mask; space.lives(group.slot(at)); at = (at + 1) & mask) {
+    for (std::size_t at = (hole + 1) & mask; space.taken(group.slot(at)); at = (at + 1) & mask) {
       Entry& entry = group.slot(at);
       const std::size_t home = static_cast<std::size_t>(group.home(entry.key.hash()) - &group.slot(0));
       if (((at - home) & mask) < ((at - hole) & mask)) continue;
@@ -594,10 +742,12 @@ class TypedTable final : public StateTable {
       if (old.dead_bytes() <= old.live_bytes() + 4 * group.slots()) return;
       auto swept = std::make_unique<KeyArena>();
       if (old.live_bytes() > 0) swept->add_chunk(old.live_bytes());
-      each_live(space, group, [&](Entry& entry) {
+      for (std::size_t i = 0; i < group.slots(); ++i) {
+        Entry& entry = group.slot(i);
+        if (!space.taken(entry)) continue;
         const std::string_view key = entry.key.view();
         if (!Key::is_short(key.size())) entry.key.point_to(swept->append(key), key.size());
-      });
+      }
       const std::size_t less = old.capacity() - swept->capacity();
       space.arena_bytes -= less;
       group.arena = std::move(swept);
@@ -612,6 +762,12 @@ class TypedTable final : public StateTable {
   }
   void acquire(std::size_t bytes) {
     const std::size_t missing = bytes - (acquired_bytes_ - charged_bytes_);
+    if (cold_ || (overdraws_ && charged_bytes_ + bytes <= share_.limit_bytes())) {
+      // Entries of tables with a cold tier leave before their next rows are visited.
+      share_.acquire(missing + kAdvanceBytes);
+      acquired_bytes_ += missing + kAdvanceBytes;
+      return;
+    }
     for (const std::size_t wanted : {missing + kAdvanceBytes, missing}) {
       if (!share_.try_acquire(wanted)) continue;
       acquired_bytes_ += wanted;
@@ -639,9 +795,16 @@ class TypedTable final : public StateTable {
   // Appends the entry's value as it is now, before anybody changes it.
   void capture(Space& space, Group& group, Entry& entry) {
     mark_captured(space, entry);
+    if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return;
+    if (cold_) cold_->note_captured(entry);
     CaptureBuffer& buffer = buffer_of(space, group);
+    [[maybe_unused]] const std::size_t end = buffer.bytes.size();
     entry.key.write(buffer.bytes);
-    Serde<V>::write(entry.value, buffer.bytes);
+    if constexpr (Expires<V>) {
+      if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) return buffer.bytes.resize(end);
+    } else {
+      Serde<V>::write(entry.value, buffer.bytes);
+    }
     // Room for all that are likely to follow: growing would copy them several times.
     if (buffer.count++ == 0) {
       const std::size_t size = buffer.bytes.size();
@@ -650,18 +813,35 @@ class TypedTable final : public StateTable {
     if (buffer.bytes.size() >= kBlockBytes) hand_out(space, group);
   }
 
+  // What a snapshot wants of an entry that the cold tier may have; true: its value.
+  bool capture_aged(Space& space, Group& group, const Entry& entry) {
+    // What has left for the cold tier before the snapshot began is in the snapshot of that.
+    if (!Cold::dirty(entry)) return false;
+    if ((entry.meta & kGoneBit) == 0) return true;
+    CaptureBuffer& buffer = buffer_of(space, group);
+    entry.key.write(buffer.removed);
+    ++buffer.removed_count;
+    if (buffer.removed.size() >= kBlockBytes) hand_out(space, group);
+    return false;
+  }
+
   static CaptureBuffer& buffer_of(Space& space, const Group& group) {
     return space.captured[static_cast<std::size_t>(&group - space.groups.data())];
   }
 
   void hand_out(Space& space, Group& group) {
     CaptureBuffer& buffer = buffer_of(space, group);
-    if (buffer.count == 0) return;
+    hand_out(space, group, buffer.bytes, buffer.count, false);
+    hand_out(space, group, buffer.removed, buffer.removed_count, true);
+  }
+  void hand_out(Space& space, Group& group, Bytes& bytes, std::uint32_t& count, bool removed) {
+    if (count == 0) return;
     StateBlock block;
     block.name_space = space.name;
     block.key_group = range_.first + static_cast<std::uint32_t>(&group - space.groups.data());
-    block.entries = std::exchange(buffer.count, 0);
-    block.bytes = std::exchange(buffer.bytes, {});
+    block.entries = std::exchange(count, 0);
+    block.removed = removed;
+    block.bytes = std::exchange(bytes, {});
     sink_->block(std::move(block));
   }
 
@@ -674,7 +854,7 @@ class TypedTable final : public StateTable {
       while (scan_slot_ < group.slots()) {
         if (looked >= max_slots) return looked;
         const std::size_t first = scan_slot_;
-        const std::size_t count = live_slots(space, group, scan_slot_, found, kBlock);
+        const std::size_t count = taken_slots(space, group, scan_slot_, found, kBlock);
         looked += scan_slot_ - first;
         for (std::size_t i = 0; i < count; ++i) {
           Entry& entry = group.slot(found[i]);
@@ -719,7 +899,8 @@ class TypedTable final : public StateTable {
   void retire(typename Spaces::iterator at) {
     std::unique_ptr<Space> space = std::move(at->second);
     spaces_.erase(at);
-    space->dying = false;
+    space->dying = space->cold = false;
+    space->in_flight = 0;
     if (spares_.size() < kSparesMax) {
       empty_out(*space);
       spares_.push_back(std::move(space));
@@ -749,6 +930,11 @@ class TypedTable final : public StateTable {
     space.generation = 1;
   }
 
+  void drop_spares() {
+    for (const auto& spare : spares_) uncharge(spare->slot_bytes + spare->arena_bytes);
+    spares_.clear();
+  }
+
   std::unique_ptr<Space> take_spare() {
     if (!spares_.empty()) {
       std::unique_ptr<Space> spare = std::move(spares_.back());
@@ -769,16 +955,21 @@ class TypedTable final : public StateTable {
   std::size_t acquired_bytes_ = 0;  // what the share was asked for: a little more, in advance
   Spaces spaces_;
   std::vector<std::unique_ptr<Space>> spares_;
+  bool overdraws_ = false;
+  std::uint64_t space_ids_ = 0;
   std::uint64_t layout_ = 0;  // counts what moves entries
   Bytes key_bytes_;  // of the key at hand, where it is kept as bytes
   Entry nowhere_[Group::kBucketEntries];  // the bucket of a group that has none: nothing lives there
 
   CheckpointId begun_ = 0;  // of the newest snapshot
+  std::int64_t left_out_us_ = INT64_MIN;  // what was last updated by then is in no snapshot
   BlockSink* sink_ = nullptr;
   std::int64_t scan_name_ = 0;
   std::int64_t scan_last_ = 0;
   std::size_t scan_group_ = 0;
   std::size_t scan_slot_ = 0;
+
+  std::unique_ptr<Cold> cold_;  // null: all entries are in the table
 };
 
 }  // namespace levada::detail

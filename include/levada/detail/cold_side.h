@@ -1,0 +1,576 @@
+// ColdSide<Table>: the half of a TypedTable that has a cold tier. The table is what a log-structured store calls
+// its memtable, of decoded values: entries leave it for the tier in runs when its memory is wanted, and come
+// back before their keys are visited. Without a cold tier a table has no such side, and pays one branch a batch.
+//
+// The age of an entry:
+//   dirty   newer than what the tier has of it; every write makes it so. The only age without a cold tier.
+//   aged    the same, and not written since the clock passed it last
+//   pinned  in a run on its way into the tier: it stays until the tier has it, then it goes
+//   clean   as the tier has it: it may go at any time
+// An entry that was removed while the tier may have it stays as gone, dirty at first like any other.
+//
+// Eviction is a clock with a second chance, key group by key group, between batches only: what is not clean
+// is aged first, and only what is found aged again leaves. So what is in use costs the tier nothing.
+//
+// Snapshots capture what is dirty or aged, and age it; what is pinned or clean is in the tier's own checkpoint,
+// whose place in the queue of its changes is that of the barrier. When nearly all that a snapshot captured had not
+// changed since the one before, it is tidied up: it goes to the tier and stays in the table as clean, so that the
+// next snapshots leave it out.
+//
+// Threads:    of the table's task.
+// Invariants: 1. What a space's entries in the table do not say of a key, the tier says: Space::cold is set
+//                before the first entry of it that the tier has leaves the table, and stays set.
+//             2. An entry pinned is in exactly one run under way; a key group that has such is not passed by
+//                the clock until the run has arrived.
+//             3. Nothing leaves the table between make_ready() and the end of the visit.
+// Failures:   what the tier throws, from the next call after it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "levada/bytes.h"
+#include "levada/cold_tier.h"
+#include "levada/detail/cold_queue.h"
+#include "levada/memory.h"
+#include "levada/serde.h"
+
+namespace levada::detail {
+
+template <class Table>
+class ColdSide {
+ public:
+  ColdSide(Table& table, ColdQueue& queue, std::string_view node)
+      : table_(table), queue_(queue), number_(queue.add_table(node, table.name())) {
+    discover();
+  }
+  ~ColdSide() {
+    for (const Flight& flight : flights_) table_.share_.release(flight.charged);
+  }
+  ColdSide(const ColdSide&) = delete;
+  ColdSide& operator=(const ColdSide&) = delete;
+
+  template <class Entry>
+  static bool dirty(const Entry& entry) {
+    return (entry.meta & kPinned) == 0;  // both of pinned and clean have that bit
+  }
+  /// The tier may have entries of the space, or will have.
+  template <class Space>
+  static bool may_have(const Space& space) {
+    return space.cold || space.in_flight > 0;
+  }
+
+  /// Before rows are visited: makes room, and brings the entries of their keys into the table.
+  template <class Space, class KeyAt>
+  void make_ready(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
+                  std::size_t last) {
+    land();
+    if (short_of_memory()) make_room_for(space);
+    if (tidying_) tidy();
+    if (space.cold) fetch(space, hashes, key_at, first, last);
+  }
+  /// Before one key is looked up. Nothing leaves: what the caller knows of other entries stays true.
+  template <class Space, class KeyView>
+  void fetch_one(Space& space, std::uint64_t hash, KeyView&& key) {
+    if (!space.cold) return;
+    const auto key_at = [&](std::size_t) -> decltype(auto) { return static_cast<KeyView&&>(key); };
+    fetch(space, &hash, key_at, 0, 1);
+  }
+  /// The same as make_ready() without rows.
+  template <class Space>
+  void make_room(Space& space) {
+    land();
+    if (short_of_memory()) make_room_for(space);
+    if (tidying_) tidy();
+  }
+  /// Before entries are restored.
+  void make_room() {
+    land();
+    if (short_of_memory()) force_room();
+  }
+
+  /// Brings all of a group into the table.
+  template <class Space, class Group>
+  void load(Space& space, Group& group) {
+    land();
+    if (!space.cold) return;
+    if (short_of_memory()) make_room_for(space);
+    Bytes first;
+    put_prefix(first, space, group);
+    const auto cursor = queue_.tier().scan(first, cold_prefix_end(first));
+    for (; cursor->valid(); cursor->next()) {
+      const std::string_view key = cursor->key().substr(kColdPrefixBytes);
+      put_clean(space, key, cursor->value());
+    }
+  }
+  /// Lets go of what load() has brought.
+  template <class Space, class Group>
+  void unload(Space& space, Group& group) {
+    if (space.cold) drop_clean(space, group);
+  }
+
+  /// The space is dropped.
+  template <class Space>
+  void forget(Space& space) {
+    if (!may_have(space)) return;
+    submit();
+    std::vector<std::pair<Bytes, Bytes>> ranges;
+    for (const auto& group : space.groups) {
+      Bytes first;
+      put_prefix(first, space, group);
+      Bytes last = cold_prefix_end(first);
+      ranges.emplace_back(std::move(first), std::move(last));
+    }
+    const auto removing = queue_.submit(
+        [ranges = std::move(ranges)](ColdTier& tier) { tier.remove_ranges(ranges); });
+    flights_.push_back({.ticket = removing});
+  }
+
+  /// A snapshot begins: what is pinned is in the tier's checkpoint, which must not be submitted before.
+  void before_snapshot() {
+    submit();
+    changed_ = unchanged_ = 0;
+  }
+  /// A snapshot captures a dirty or aged entry.
+  template <class Entry>
+  void note_captured(Entry& entry) {
+    if ((entry.meta & kAged) != 0) {
+      ++unchanged_;
+    } else {
+      ++changed_;
+      entry.meta |= kAged;
+    }
+  }
+  void snapshot_ended() {
+    if (unchanged_ < kTidyMin || changed_ * kTidyPart > unchanged_) return;
+    tidying_ = true;
+    tidy_space_ = INT64_MIN;
+    tidy_group_ = tidy_slot_ = 0;
+  }
+
+ private:
+  using Key = typename Table::Key;
+  using Entry = typename Table::Entry;
+  using Space = typename Table::Space;
+  using Group = typename Table::Group;
+
+  static constexpr std::uint32_t kAged = 1 << 1;
+  static constexpr std::uint32_t kPinned = 2 << 1;
+  static constexpr std::uint32_t kClean = 3 << 1;
+  // The clock keeps the share below this part of its limit, in 1/8.
+  static constexpr std::size_t kHighWater = 7;
+  // Of what a group may have: from kCrowded on it is passed by the clock, down to kRoomy; in 1/16.
+  static constexpr std::size_t kCrowded = 13;
+  static constexpr std::size_t kRoomy = 10;
+  // Groups of other spaces that the clock passes with a batch.
+  static constexpr std::size_t kOthers = 8;
+  static constexpr std::size_t kRunBytes = std::size_t{8} << 20;
+  // Writing an entry with one more snapshot costs a small part of bringing it into the tier: that is worth it
+  // where less than this part of the entries changes from one snapshot to the next.
+  static constexpr std::size_t kTidyPart = 16;
+  static constexpr std::size_t kTidyMin = 1024;
+  static constexpr std::size_t kTidySlots = 2048;  // with a batch
+
+  // Entries of one space in a run.
+  struct Part {
+    std::int64_t space = 0;
+    std::uint64_t id = 0;
+    std::size_t first = 0, last = 0;  // of the run's
+  };
+  // A change on its way into the tier; without entries it only removes ranges.
+  struct Flight {
+    std::shared_ptr<const ColdRun> run{};
+    std::vector<Part> parts{};
+    std::vector<const Group*> groups{};
+    bool stays = false;  // its entries stay in the table, as clean
+    std::size_t charged = 0;
+    ColdQueue::Ticket ticket{};
+  };
+  struct Miss {
+    std::size_t at = 0;
+    std::uint32_t bytes = 0;
+    std::uint64_t hash = 0;
+  };
+
+  // ---- keys and values as bytes
+
+  std::uint32_t number_of(const Space& space, const Group& group) const {
+    return table_.range_.first + static_cast<std::uint32_t>(&group - space.groups.data());
+  }
+  void put_prefix(Bytes& out, const Space& space, const Group& group) const {
+    put_cold_prefix(out, number_of(space, group), number_, space.name);
+  }
+  // The same as in blocks.
+  static void put_key(Bytes& out, typename Table::KeyView key) {
+    if constexpr (Key::kInArena) {
+      if constexpr (Key::kText) return put_string(out, key);
+      out += key;
+    } else {
+      Serde<std::remove_cvref_t<decltype(key)>>::write(key, out);
+    }
+  }
+  // Calls f(key as the table looks it up, its hash).
+  template <class F>
+  static void with_key(std::string_view bytes, F f) {
+    if constexpr (Key::kInArena) {
+      if constexpr (Key::kText) {
+        const std::string_view text = View(bytes).take_string();
+        f(text, hash_bytes(text.data(), text.size()));
+      } else {
+        typename Table::KeyType key{};
+        View in(bytes);
+        Serde<typename Table::KeyType>::read(in, key);
+        f(bytes, hash_of(key));
+      }
+    } else {
+      typename Table::KeyType key{};
+      View in(bytes);
+      Serde<typename Table::KeyType>::read(in, key);
+      f(key, hash_of(key));
+    }
+  }
+
+  // ---- from the tier
+
+  // The spaces of which the tier has something.
+  void discover() {
+    for (std::uint32_t group = table_.range_.first; group < table_.range_.last; ++group) {
+      Bytes first;
+      put_cold_prefix(first, group, number_, INT64_MIN);
+      const Bytes last = cold_prefix_end(std::string_view(first).substr(0, 2 + 4));
+      const auto cursor = queue_.tier().scan(first, last);
+      while (cursor->valid()) {
+        const std::int64_t name = cold_name_space(cursor->key());
+        table_.space(name).cold = true;
+        Bytes next;
+        put_cold_prefix(next, group, number_, name);
+        cursor->seek(cold_prefix_end(next));
+      }
+    }
+  }
+
+  template <class KeyAt>
+  void fetch(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
+             std::size_t last) {
+    note_misses(space, hashes, key_at, first, last);
+    if (misses_.empty()) return;
+    const auto key_of = [&](const Miss& miss) {
+      return std::string_view(miss_bytes_).substr(miss.at, miss.bytes);
+    };
+    std::sort(misses_.begin(), misses_.end(),
+              [&](const Miss& a, const Miss& b) { return key_of(a) < key_of(b); });
+    misses_.erase(std::unique(misses_.begin(), misses_.end(),
+                              [&](const Miss& a, const Miss& b) { return key_of(a) == key_of(b); }),
+                  misses_.end());
+    miss_keys_.clear();
+    for (const Miss& miss : misses_) miss_keys_.push_back(key_of(miss));
+    queue_.tier().get(miss_keys_, values_);
+    for (std::size_t i = 0; i < misses_.size(); ++i) {
+      if (!values_.found[i]) continue;
+      put_clean(space, miss_keys_[i].substr(kColdPrefixBytes), values_.values[i]);
+    }
+  }
+
+  template <class KeyAt>
+  void note_misses(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
+                   std::size_t last) {
+    misses_.clear();
+    miss_bytes_.clear();
+    constexpr std::size_t kAhead = 16;
+    const auto fetch = [&](std::size_t row) {
+      Group& group = table_.group_of(space, hashes[row]);
+      if (!group.empty()) Table::prefetch_bucket(group.home(hashes[row]));
+    };
+    for (std::size_t row = first; row < std::min(first + kAhead, last); ++row) fetch(row);
+    for (std::size_t row = first; row < last; ++row) {
+      if (row + kAhead < last) fetch(row + kAhead);
+      typename Table::KeyView key = key_at(row);
+      if (table_.look_up(space, hashes[row], key) != nullptr) continue;
+      Miss miss{.at = miss_bytes_.size(), .hash = hashes[row]};
+      put_prefix(miss_bytes_, space, table_.group_of(space, hashes[row]));
+      put_key(miss_bytes_, key);
+      miss.bytes = static_cast<std::uint32_t>(miss_bytes_.size() - miss.at);
+      misses_.push_back(miss);
+    }
+  }
+
+  // An entry of the tier comes into the table, unless the table has a newer one.
+  void put_clean(Space& space, std::string_view key_bytes, std::string_view value) {
+    with_key(key_bytes, [&](typename Table::KeyView key, std::uint64_t hash) {
+      if (table_.look_up(space, hash, key) != nullptr) return;
+      Entry& entry = table_.find_or_insert(space, hash, key);
+      View in(value);
+      Serde<typename Table::Value>::read(in, entry.value);
+      if constexpr (!kFlat<typename Table::Value>) {
+        table_.charge_change(space, 0, heap_bytes_of(entry.value));
+      }
+      entry.meta |= kClean;
+    });
+  }
+
+  // ---- out of the table
+
+  bool short_of_memory() const {
+    return table_.share_.used_bytes() > table_.share_.limit_bytes() / 8 * kHighWater;
+  }
+  bool out_of_memory() const { return table_.share_.used_bytes() > table_.share_.limit_bytes(); }
+
+  // The entries that a group may have before it grows.
+  static std::size_t room_of(const Space& space, const Group& group) {
+    return space.slot_bytes < Table::kSmallBytes ? group.slots() / 3 : group.slots() * 5 / 8;
+  }
+
+  void make_room_for(Space& space) {
+    if (out_of_memory()) return force_room();
+    const auto crowded = [&](const Group& group) {
+      return group.size * 16 > room_of(space, group) * kCrowded;
+    };
+    // Together: a run of many groups is worth its files.
+    if (std::any_of(space.groups.begin(), space.groups.end(), crowded)) {
+      for (Group& group : space.groups) {
+        const std::size_t roomy = room_of(space, group) * kRoomy / 16;
+        if (group.size <= roomy) continue;
+        if (in_flight(group)) {
+          if (!crowded(group)) continue;
+          land_all();
+        }
+        if (group.size > roomy) pass(space, group, group.size - roomy);
+      }
+    }
+    pass_others(space);
+    submit();
+  }
+
+  // The clock goes on over the groups of the other spaces: what is not written any more leaves.
+  void pass_others(const Space& current) {
+    if (table_.spaces_.size() < 2) return;
+    table_.drop_spares();
+    for (std::size_t i = 0; i < kOthers; ++i) {
+      auto at = table_.spaces_.lower_bound(hand_space_);
+      if (at == table_.spaces_.end()) at = table_.spaces_.begin();
+      Space& space = *at->second;
+      hand_space_ = at->first;
+      if (&space != &current && !space.dying && hand_group_ < space.groups.size()) {
+        Group& group = space.groups[hand_group_];
+        if (!in_flight(group)) {
+          pass(space, group, group.size);
+          shrink(space, group);
+        }
+      }
+      if (++hand_group_ < space.groups.size()) continue;
+      hand_group_ = 0;
+      ++hand_space_;
+    }
+  }
+
+  // Beyond the limit: halves what is in the table, until it fits or nothing more can leave.
+  void force_room() {
+    table_.drop_spares();
+    land_all();
+    for (std::size_t before = SIZE_MAX; short_of_memory() && table_.share_.used_bytes() < before;) {
+      before = table_.share_.used_bytes();
+      for (auto& [name, space] : table_.spaces_) {
+        if (space->dying) continue;
+        for (Group& group : space->groups) {
+          pass(*space, group, (group.size + 1) / 2);
+          if (run_ && run_->bytes().size() > kRunBytes) submit();
+        }
+      }
+      submit();
+      land_all();
+      for (auto& [name, space] : table_.spaces_) {
+        for (Group& group : space->groups) shrink(*space, group);
+      }
+    }
+  }
+
+  // The clock passes a group: `wanted` entries shall leave, those first that were not written since it passed
+  // last. What is pinned for that counts.
+  void pass(Space& space, Group& group, std::size_t wanted) {
+    if (group.empty()) return;
+    wanted -= std::min(wanted, drop_clean(space, group, wanted));
+    for (int round = 0; round < 2 && wanted > 0; ++round) {
+      for (std::size_t i = 0; i < group.slots() && wanted > 0; ++i) {
+        Entry& entry = group.slot(i);
+        if (!space.taken(entry) || !dirty(entry)) continue;
+        if ((entry.meta & kAged) == 0) {
+          entry.meta |= kAged;
+          continue;
+        }
+        pin(space, group, entry);
+        --wanted;
+      }
+    }
+  }
+
+  std::size_t drop_clean(Space& space, Group& group, std::size_t most = SIZE_MAX) {
+    std::size_t dropped = 0;
+    for (std::size_t i = 0; i < group.slots() && dropped < most;) {
+      Entry& entry = group.slot(i);
+      if (space.taken(entry) && (entry.meta & Table::kAgeMask) == kClean) {
+        table_.erase(space, group, entry);  // another may come into its place
+        ++dropped;
+      } else {
+        ++i;
+      }
+    }
+    return dropped;
+  }
+
+  // What has not changed since the last snapshot goes to the tier, a little with each batch.
+  void tidy() {
+    if (!flights_.empty()) return;
+    const auto at = table_.spaces_.lower_bound(tidy_space_);
+    if (at == table_.spaces_.end()) {
+      tidying_ = false;
+      return submit();
+    }
+    Space& space = *at->second;
+    if (at->first != tidy_space_) {
+      tidy_space_ = at->first;
+      tidy_group_ = tidy_slot_ = 0;
+    }
+    if (tidy_group_ == space.groups.size() || space.dying) {
+      ++tidy_space_;
+      tidy_group_ = tidy_slot_ = 0;
+      return;
+    }
+    Group& group = space.groups[tidy_group_];
+    const std::size_t last = std::min(tidy_slot_ + kTidySlots, group.slots());
+    for (; tidy_slot_ < last; ++tidy_slot_) {
+      Entry& entry = group.slot(tidy_slot_);
+      if (space.taken(entry) && (entry.meta & Table::kAgeMask) == kAged) pin(space, group, entry, true);
+    }
+    if (tidy_slot_ >= group.slots()) {
+      ++tidy_group_;
+      tidy_slot_ = 0;
+    }
+    if (run_ && run_->bytes().size() > kRunBytes) submit();
+  }
+
+  void pin(Space& space, Group& group, Entry& entry, bool stays = false) {
+    table_.keep_for_snapshot(space, group, entry);
+    if (stays_ != stays) submit();
+    stays_ = stays;
+    if (!run_) run_ = std::make_shared<ColdRun>();
+    if (parts_.empty() || parts_.back().id != space.id) {
+      parts_.push_back({space.name, space.id, run_->entries().size(), 0});
+      ++space.in_flight;
+    }
+    if (groups_.empty() || groups_.back() != &group) groups_.push_back(&group);
+    const bool gone = (entry.meta & Table::kGoneBit) != 0;
+    run_->begin(entry.key.hash(), gone);
+    put_prefix(run_->bytes(), space, group);
+    put_key(run_->bytes(), entry.key.view());
+    run_->end_key();
+    if (!gone) Serde<typename Table::Value>::write(entry.value, run_->bytes());
+    run_->end();
+    parts_.back().last = run_->entries().size();
+    entry.meta = (entry.meta & ~Table::kAgeMask) | kPinned;
+  }
+
+  bool in_flight(const Group& group) const {
+    const auto has = [&](const std::vector<const Group*>& groups) {
+      return std::find(groups.begin(), groups.end(), &group) != groups.end();
+    };
+    return has(groups_) || std::any_of(flights_.begin(), flights_.end(),
+                                       [&](const Flight& flight) { return has(flight.groups); });
+  }
+
+  void submit() {
+    if (!run_) return;
+    std::shared_ptr<const ColdRun> run = std::exchange(run_, nullptr);
+    const std::size_t bytes = run->memory_bytes();
+    table_.share_.acquire(bytes);
+    Flight& flight = flights_.emplace_back();
+    flight.run = run;
+    flight.parts = std::exchange(parts_, {});
+    flight.groups = std::exchange(groups_, {});
+    flight.stays = stays_;
+    flight.charged = bytes;
+    flight.ticket = queue_.submit([run = std::move(run)](ColdTier& tier) { tier.take_in(*run); });
+  }
+
+  // Lets go of what has arrived in the tier.
+  void land() {
+    while (!flights_.empty() && ColdQueue::done(flights_.front().ticket)) {
+      const Flight flight = std::move(flights_.front());
+      flights_.erase(flights_.begin());
+      table_.share_.release(flight.charged);
+      for (const Part& part : flight.parts) land(flight, part);
+    }
+  }
+  void land_all() {
+    submit();
+    for (; !flights_.empty(); land()) ColdQueue::finish(flights_.front().ticket);
+  }
+
+  void land(const Flight& flight, const Part& part) {
+    const ColdRun& run = *flight.run;
+    const auto at = table_.spaces_.find(part.space);
+    if (at == table_.spaces_.end() || at->second->id != part.id) return;
+    Space& space = *at->second;
+    space.cold = true;
+    --space.in_flight;
+    if (space.dying) return;
+    for (std::size_t i = part.first; i < part.last; ++i) {
+      const ColdRun::Entry& from = run.entries()[i];
+      with_key(run.key(from).substr(kColdPrefixBytes),
+               [&](typename Table::KeyView key, std::uint64_t) {
+                 Entry* const entry = table_.look_up(space, from.hash, key);
+                 if (entry == nullptr || (entry->meta & Table::kAgeMask) != kPinned) return;
+                 if (flight.stays && !from.removed) {
+                   entry->meta |= kClean;
+                 } else {
+                   table_.erase(space, table_.group_of(space, from.hash), *entry);
+                 }
+               });
+    }
+  }
+
+  // Gives a group the least slots that its entries are at home in.
+  void shrink(Space& space, Group& group) {
+    if (group.empty() || group.size * 4 > room_of(space, group)) return;
+    if (group.size == 0) {
+      table_.drop_memory(space, group);
+      group = Group();
+      ++table_.layout_;
+      table_.scan_again(space, group);
+      return;
+    }
+    std::size_t slots = Table::kSlotsMin;
+    while (group.size * 4 > slots) slots *= 2;
+    if (slots < group.slots()) table_.resize(space, group, slots);
+  }
+
+  Table& table_;
+  ColdQueue& queue_;
+  const std::uint32_t number_;
+
+  std::vector<Flight> flights_;  // oldest first
+  // The run that is being gathered.
+  std::shared_ptr<ColdRun> run_;
+  std::vector<Part> parts_;
+  std::vector<const Group*> groups_;
+  bool stays_ = false;
+  // What the snapshot under way captured, and where tidying up is.
+  std::size_t changed_ = 0, unchanged_ = 0;
+  bool tidying_ = false;
+  std::int64_t tidy_space_ = INT64_MIN;
+  std::size_t tidy_group_ = 0, tidy_slot_ = 0;
+  // Where the clock is.
+  std::int64_t hand_space_ = INT64_MIN;
+  std::size_t hand_group_ = 0;
+
+  std::vector<Miss> misses_;
+  Bytes miss_bytes_;
+  std::vector<std::string_view> miss_keys_;
+  ColdValues values_;
+};
+
+}  // namespace levada::detail

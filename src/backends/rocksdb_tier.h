@@ -1,0 +1,51 @@
+// RocksDbTier: a cold tier in a RocksDB database of its own. Its memtable is not used: a run becomes one sorted
+// file that is ingested, so nothing flushes, and there is no log. Files are never written again once they are
+// there, so checkpoints may share them.
+//
+// Threads:  as the contract says. RocksDB compacts in threads of its own.
+// Failures: StateError with RocksDB's words.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "levada/cold_tier.h"
+#include "levada/rocksdb.h"
+
+namespace levada::rocksdb {
+
+class RocksDbTier final : public ColdTier {
+ public:
+  RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image);
+  /// Deletes the database of a folder, and the folder. StateError when the database is open.
+  static void remove(const std::string& path);
+  /// Closes the database and deletes it.
+  ~RocksDbTier() override;
+
+  void get(std::span<const std::string_view> keys, ColdValues& into) override;
+  std::unique_ptr<ColdCursor> scan(std::string_view first, std::string_view last) override;
+  void take_in(const ColdRun& run) override;
+  void remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& ranges) override;
+  void write_checkpoint(ColdFiles& into) override;
+
+ private:
+  void restore(const ColdImage& image);
+  template <class Write>
+  void ingest(Write write);
+  void compact_runs();
+
+  std::string path_;
+  ::rocksdb::Options options_;
+  std::unique_ptr<::rocksdb::DB> db_;
+  std::uint64_t runs_ = 0;
+  std::vector<::rocksdb::Slice> slices_;
+  std::vector<::rocksdb::PinnableSlice> values_;
+  std::vector<::rocksdb::Status> statuses_;
+};
+
+}  // namespace levada::rocksdb
