@@ -21,6 +21,8 @@
 
 namespace levada {
 
+struct StateType;
+
 /// Identifies a checkpoint: strictly increasing in a job's directory, never used twice.
 using CheckpointId = std::uint64_t;
 
@@ -60,8 +62,11 @@ class StateTable {
   virtual ~StateTable() = default;
   /// Unique in its operator, e.g. "windows"; part of the checkpoint.
   virtual std::string_view name() const = 0;
-  /// Key and value schema; a restore refuses state of another schema.
+  /// Key and value schema: "key -> value". State of another schema is restored where its entries can be made
+  /// into those of this one, and else refused.
   virtual std::string schema() const = 0;
+  /// The types of the schema's parts, in order. Where they are not given, values cannot have fields added.
+  virtual std::vector<const StateType*> types() const { return {}; }
   virtual std::size_t entries() const = 0;
   virtual std::size_t memory_bytes() const = 0;
 
@@ -95,8 +100,9 @@ class RestoredState {
   virtual CheckpointId checkpoint() const = 0;
   /// The operator states written under `name`, one of each old subtask that wrote one, in subtask order.
   virtual std::vector<View> operator_states(std::string_view name) const = 0;
-  /// Restores every block of `table` whose key group is in [first, last); throws StateError when the
-  /// schema differs, showing both.
+  /// Restores every block of `table` whose key group is in [first, last), made into the table's schema where
+  /// it was written under another. StateError before a row is read when that cannot be, showing both schemas
+  /// and what is to blame.
   virtual void read_table(StateTable& table, std::uint32_t first_key_group,
                           std::uint32_t last_key_group) const = 0;
 };

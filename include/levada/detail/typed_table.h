@@ -38,6 +38,7 @@
 #include "levada/memory.h"
 #include "levada/serde.h"
 #include "levada/state_backend.h"
+#include "levada/state_type.h"
 
 namespace levada::detail {
 
@@ -289,6 +290,7 @@ class TypedTable final : public StateTable {
 
   std::string_view name() const override { return name_; }
   std::string schema() const override { return Serde<K>::schema() + " -> " + Serde<V>::schema(); }
+  std::vector<const StateType*> types() const override { return {&state_type<K>(), &state_type<V>()}; }
   std::size_t entries() const override {
     std::size_t count = 0;
     for (const auto& [name, space] : spaces_) {
