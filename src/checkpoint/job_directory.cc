@@ -15,38 +15,22 @@
 #include "base/fail_point.h"
 #include "base/percent_encoding.h"
 #include "base/planted_bug.h"
+#include "checkpoint/manifest_file.h"
 
 namespace levada {
 namespace {
 
-constexpr std::string_view kManifestPrefix = "manifest-";
 constexpr std::string_view kStatePrefix = "state-";
 constexpr std::string_view kTemporaryPrefix = "tmp-";
-constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kOpenPrefix = "open-";
 constexpr std::string_view kSegmentSuffix = ".log";
 constexpr std::string_view kIncarnationHead = "levada incarnation 1 ";
-constexpr std::size_t kIdDigits = 20;
-constexpr std::uint64_t kManifestBytesMax = std::uint64_t{1} << 30;
-
-std::string padded(CheckpointId id) {
-  std::string digits = std::to_string(id);
-  return std::string(kIdDigits - digits.size(), '0') + digits;
-}
 
 std::optional<std::uint64_t> parse_number(std::string_view digits) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
   return number;
-}
-
-// The id in "<prefix><20 digits>…"; `exact`: nothing may follow.
-std::optional<CheckpointId> id_in(std::string_view name, std::string_view prefix, bool exact) {
-  if (!name.starts_with(prefix)) return std::nullopt;
-  name.remove_prefix(prefix.size());
-  if (name.size() < kIdDigits || (exact && name.size() != kIdDigits)) return std::nullopt;
-  return parse_number(name.substr(0, kIdDigits));
 }
 
 std::string encode_incarnation(std::uint64_t incarnation) {
@@ -77,7 +61,7 @@ JobDirectory::JobDirectory(FileSystem& files, std::string_view directory, std::s
       log_(log),
       job_name_(std::move(job_name)),
       path_(join_path(directory, percent_encode(job_name_))),
-      state_path_(join_path(path_, "state")),
+      state_path_(state_directory(path_)),
       log_path_(join_path(path_, "log")) {}
 
 std::string JobDirectory::log_directory(std::string_view sink, std::uint32_t subtask) const {
@@ -127,7 +111,7 @@ std::uint64_t JobDirectory::read_incarnation() {
 }
 
 void JobDirectory::raise_incarnation() {
-  const std::vector<CheckpointId> ids = manifest_ids();
+  const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
   const std::uint64_t newest = ids.empty() ? 0 : ids.front() >> 32;
   incarnation_ = std::max(read_incarnation(), newest) + 1;
   if (LEVADA_PLANTED("directory.incarnation_not_raised") && incarnation_ > 1) --incarnation_;
@@ -161,40 +145,24 @@ void JobDirectory::write_synced(const std::string& path, std::string_view bytes)
 // ---- finding the newest checkpoint
 
 std::string JobDirectory::manifest_path(CheckpointId id) const {
-  return join_path(path_, std::string(kManifestPrefix) + padded(id));
-}
-
-std::vector<CheckpointId> JobDirectory::manifest_ids() {
-  std::vector<CheckpointId> ids;
-  for (const std::string& name : files_.list(path_)) {
-    if (const auto id = id_in(name, kManifestPrefix, true)) ids.push_back(*id);
-  }
-  std::sort(ids.begin(), ids.end(), std::greater<>());
-  return ids;
+  return join_path(path_, manifest_file_name(id));
 }
 
 Manifest JobDirectory::read_manifest(CheckpointId id) {
-  const std::string path = manifest_path(id);
-  Manifest manifest = decode_manifest(files_.read_file(path, kManifestBytesMax), path);
-  if (manifest.id != id) {
-    throw StateError("'" + path + "' is that of checkpoint " + std::to_string(manifest.id));
-  }
+  Manifest manifest = read_manifest_file(files_, path_, id);
   if (manifest.job_name != job_name_) {
-    throw StateError("'" + path + "' belongs to job '" + manifest.job_name + "'");
+    throw StateError("'" + manifest_path(id) + "' belongs to job '" + manifest.job_name + "'");
   }
   return manifest;
 }
 
 std::optional<Manifest> JobDirectory::newest_valid() {
-  const std::vector<CheckpointId> ids = manifest_ids();
+  const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
   std::string first_problem;
   for (const CheckpointId id : ids) {
     try {
       Manifest manifest = read_manifest(id);
-      for (const SubtaskState& subtask : manifest.subtasks) {
-        verify_state(files_, state_path_, subtask.state);
-        for (const StateHandle& older : subtask.older) verify_state(files_, state_path_, older);
-      }
+      verify_states(files_, state_path_, manifest);
       LEVADA_FAILPOINT("restore.manifest.read", kRestore);
       return manifest;
     } catch (const StateError& error) {
@@ -210,7 +178,7 @@ std::optional<Manifest> JobDirectory::newest_valid() {
 
 std::vector<Manifest> JobDirectory::manifests_before(CheckpointId before) {
   std::vector<Manifest> manifests;
-  for (const CheckpointId id : manifest_ids()) {
+  for (const CheckpointId id : manifest_ids(files_, path_)) {
     if (id >= before) continue;
     try {
       manifests.push_back(read_manifest(id));
@@ -281,7 +249,7 @@ void JobDirectory::write_and_name(const Manifest& manifest) {
   const std::string path = manifest_path(manifest.id);
   const std::string temporary = path + std::string(kTemporarySuffix);
   try {
-    write_manifest(manifest, temporary);
+    write_manifest_file(files_, manifest, temporary);
   } catch (...) {
     remove_quietly(temporary);
     throw;
@@ -293,15 +261,6 @@ void JobDirectory::write_and_name(const Manifest& manifest) {
   if (!LEVADA_PLANTED("manifest.directory_not_synced")) files_.sync_directory(path_);
   uncounted_.erase(manifest.id);
   LEVADA_FAILPOINT("checkpoint.manifest.committed", kManifest);
-}
-
-void JobDirectory::write_manifest(const Manifest& manifest, const std::string& temporary) {
-  const std::unique_ptr<WritableFile> file = files_.create(temporary);
-  file->append(encode(manifest));
-  LEVADA_FAILPOINT("checkpoint.manifest.written", kManifest);
-  if (!LEVADA_PLANTED("manifest.not_synced")) file->sync();
-  LEVADA_FAILPOINT("checkpoint.manifest.synced", kManifest);
-  file->close();
 }
 
 void JobDirectory::remove_quietly(const std::string& path) noexcept {
@@ -325,7 +284,7 @@ struct JobDirectory::Marked {
 JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
   Marked marked;
   std::size_t counted = 0;
-  for (const CheckpointId id : manifest_ids()) {
+  for (const CheckpointId id : manifest_ids(files_, path_)) {
     if (counted == retained) {
       marked.unwanted.push_back(id);
       continue;
@@ -445,7 +404,8 @@ bool JobDirectory::remove_temporary(const std::string& name, CheckpointId id) {
 
 void JobDirectory::remove_temporary_manifests(Swept& swept) {
   for (const std::string& name : files_.list(path_)) {
-    if (!id_in(name, kManifestPrefix, false) || !name.ends_with(kTemporarySuffix)) continue;
+    if (!name.ends_with(kTemporarySuffix)) continue;
+    if (!manifest_id_in(std::string_view(name).substr(0, name.size() - kTemporarySuffix.size()))) continue;
     files_.remove(join_path(path_, name));
     ++swept.temporary_files;
   }

@@ -102,12 +102,10 @@ class JobDirectory {
   void write_synced(const std::string& path, std::string_view bytes);
 
   std::string manifest_path(CheckpointId id) const;
-  std::vector<CheckpointId> manifest_ids();  // newest first
   Manifest read_manifest(CheckpointId id);
 
   bool reserve(CheckpointId id, const std::string& name);
   void write_and_name(const Manifest& manifest);
-  void write_manifest(const Manifest& manifest, const std::string& temporary);
   void remove_quietly(const std::string& path) noexcept;
 
   Marked mark(std::size_t retained);

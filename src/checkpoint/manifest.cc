@@ -2,7 +2,7 @@
 //
 //   manifest := "LVMANIF" version:u8 body_length:u64 body crc32c:u32    of everything before it
 //   body     := job:string id:u64 previous:u64 incarnation:u64 max_parallelism:u32
-//               created:i64 final:u8
+//               created:i64 final:u8 savepoint:u8
 //               count:varint node*
 //               count:varint subtask*
 //               count:varint sink*
@@ -78,6 +78,7 @@ Bytes encode_body(const Manifest& manifest) {
   put_number(body, manifest.max_parallelism);
   put_number(body, static_cast<std::int64_t>(manifest.created.time_since_epoch().count()));
   put_number(body, static_cast<std::uint8_t>(manifest.final));
+  put_number(body, static_cast<std::uint8_t>(manifest.savepoint));
   put_varint(body, manifest.nodes.size());
   for (const NodeState& node : manifest.nodes) put(body, node);
   put_varint(body, manifest.subtasks.size());
@@ -85,6 +86,12 @@ Bytes encode_body(const Manifest& manifest) {
   put_varint(body, manifest.sinks.size());
   for (const SinkState& sink : manifest.sinks) put(body, sink);
   return body;
+}
+
+bool take_flag(View& in) {
+  const auto flag = in.take_number<std::uint8_t>();
+  if (flag > 1) throw StateError("a flag is neither 0 nor 1");
+  return flag == 1;
 }
 
 NodeState take_node(View& in) {
@@ -152,7 +159,8 @@ Manifest take_body(View in) {
   manifest.incarnation = in.take_number<std::uint64_t>();
   manifest.max_parallelism = in.take_number<std::uint32_t>();
   manifest.created = Timestamp{Duration{in.take_number<std::int64_t>()}};
-  manifest.final = in.take_number<std::uint8_t>() != 0;
+  manifest.final = take_flag(in);
+  manifest.savepoint = take_flag(in);
   // A count that lies ends at the first element that is not there.
   for (std::uint64_t count = in.take_varint(); count > 0; --count) {
     manifest.nodes.push_back(take_node(in));

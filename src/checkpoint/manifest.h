@@ -65,6 +65,8 @@ struct Manifest {
   std::uint32_t max_parallelism = 0;
   Timestamp created{};
   bool final = false;  ///< the job had reached the end of its input, or was stopped
+  /// It belongs to the user, in a directory of its own; all output before it was published.
+  bool savepoint = false;
   std::vector<NodeState> nodes;
   /// The subtasks of one chain stand together, in subtask order.
   std::vector<SubtaskState> subtasks;

@@ -29,6 +29,7 @@ Manifest sample() {
   manifest.max_parallelism = 128;
   manifest.created = Timestamp{1700000000s};
   manifest.final = true;
+  manifest.savepoint = true;
   manifest.nodes = {{"orders", "kafka: orders", 2}, {"per-user", "tumbling windows", 3}};
   StateHandle inlined;
   inlined.inline_bytes = "state";
@@ -183,9 +184,9 @@ TEST(Manifest, HasTheBytesItAlwaysHad) {
   put_number(body, std::uint32_t{3});
   put_number(body, std::int64_t{0});
   body += Bytes(
-      "\0\x01\x01u\x01n\x04\0\0\0\x01\x01"
+      "\0\0\x01\x01u\x01n\x04\0\0\0\x01\x01"
       "c\x05\0\0\0\0",
-      18);
+      19);
   put_number(body, std::uint64_t{1});
   body += Bytes(16, '\0') + "s";
   body += '\x01';
