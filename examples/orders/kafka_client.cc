@@ -63,6 +63,12 @@ bool every_partition_has_leader(rd_kafka_t* handle, const std::string& topic,
   return true;
 }
 
+// Errors that a broker answers with while the leader of a partition changes.
+bool passes(rd_kafka_resp_err_t error) {
+  return error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+         error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+}
+
 }  // namespace
 
 KafkaPtr<rd_kafka_conf_t> make_conf(KafkaSettings settings) {
@@ -128,11 +134,16 @@ std::vector<OffsetRange> OffsetQuery::ask() const {
   std::vector<OffsetRange> ranges(static_cast<std::size_t>(partition_count_));
   for (std::int32_t p = 0; p < partition_count_; ++p) {
     OffsetRange& range = ranges[static_cast<std::size_t>(p)];
-    const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
-        handle_.get(), topic_.c_str(), p, &range.low, &range.high, kTimeoutMs);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      throw std::runtime_error("cannot ask for the offsets of " + topic_ + ": " +
-                               rd_kafka_err2str(error));
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kTimeoutMs);
+    for (;;) {
+      const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
+          handle_.get(), topic_.c_str(), p, &range.low, &range.high, kTimeoutMs);
+      if (error == RD_KAFKA_RESP_ERR_NO_ERROR) break;
+      if (!passes(error) || std::chrono::steady_clock::now() > deadline) {
+        throw std::runtime_error("cannot ask for the offsets of " + topic_ + ": " +
+                                 rd_kafka_err2str(error));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
   }
   return ranges;

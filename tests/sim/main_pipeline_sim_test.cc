@@ -129,7 +129,7 @@ PipelineRun run_rows(std::uint64_t seed, std::int64_t slide, std::int64_t size, 
       build,
       {.seed = seed,
        .crashes = 3,
-       .steps_per_crash = 600,
+       .steps_per_crash = 450,  // a job has some 3,000 steps: it does not end before its last crash
        .parallelism = {2, 3, 1},
        .operations_per_disk_fault = 60,
        .align_barriers = align});
