@@ -81,6 +81,8 @@ struct EnvironmentOptions {
 
 /// Options of one execution.
 struct ExecuteOptions {
+  /// State of a uid that the graph does not have is left behind; else it is an error that names each.
+  bool allow_non_restored_state = false;
   /// Gives up what exactly-once sinks have published and what still waits for them: they begin anew
   /// under new markers. Output since the restored checkpoint may be there twice, output that waits is
   /// dropped. The answer to a JobError of code kSinkAhead, kMarkerLost or kEpochLogLost, once somebody

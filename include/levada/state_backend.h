@@ -81,6 +81,14 @@ class StateTable {
   virtual void restore(const RestoredBlock& block) = 0;
 };
 
+/// A state that a step will have, known before anything runs.
+struct StateSpec {
+  std::string name;
+  std::string schema{};  ///< of keyed state; empty: operator state, whose bytes are the operator's own
+  std::vector<const StateType*> types{};  ///< as StateTable::types()
+  bool keyed() const noexcept { return !schema.empty(); }
+};
+
 /// What an operator's snapshot() writes to, between two batches, while nothing is suspended.
 class SnapshotContext {
  public:

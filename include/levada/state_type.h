@@ -16,6 +16,7 @@
 
 #include "levada/bytes.h"
 #include "levada/serde.h"
+#include "levada/state_backend.h"
 
 namespace levada {
 
@@ -86,6 +87,14 @@ template <class T>
 const StateType& state_type() {
   static const StateType type = detail::make_state_type<T>();
   return type;
+}
+
+/// The keyed state "K -> V" of that name.
+template <class K, class V>
+StateSpec keyed_state_spec(std::string name) {
+  return {std::move(name),
+          std::string(Serde<K>::schema()) + " -> " + std::string(Serde<V>::schema()),
+          {&state_type<K>(), &state_type<V>()}};
 }
 
 }  // namespace levada

@@ -236,25 +236,9 @@ EpochSinks::EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks)
 EpochSinks::~EpochSinks() = default;
 
 void EpochSinks::recover(const std::vector<Manifest>& manifests) {
-  if (!manifests.empty()) {
-    refuse_orphans(manifests.back());
-    handed_over_ = manifests.back().id;
-  }
+  if (!manifests.empty()) handed_over_ = manifests.back().id;
   for (const auto& sink : sinks_) recover_sink(*sink, manifests);
   forget_unretained(handed_over_);
-}
-
-// Output that waits to be published needs its sink.
-void EpochSinks::refuse_orphans(const Manifest& manifest) const {
-  if (parts_.execute.new_sink_generation) return;
-  for (const SinkState& state : manifest.sinks) {
-    const auto same = [&](const auto& sink) { return sink->spec().uid == state.uid; };
-    if (state.epochs.empty() || std::any_of(sinks_.begin(), sinks_.end(), same)) continue;
-    throw StateError("checkpoint " + std::to_string(manifest.id) + " has output of the sink '" +
-                     state.uid + "' (" + state.name + ") that is not published yet, but the graph "
-                     "has no exactly-once sink with that uid; run it once more with that sink, or, "
-                     "if that output may be missing, execute it with new_sink_generation");
-  }
 }
 
 void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests) {

@@ -168,7 +168,6 @@ class EpochSinks {
 
  private:
   void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests);
-  void refuse_orphans(const Manifest& manifest) const;
   void refuse_branch(const Manifest& manifest) const;
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
                      std::shared_ptr<ShardOrder> order);

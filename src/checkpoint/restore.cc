@@ -14,18 +14,31 @@ namespace {
 
 // Restores the blocks of the namespaces that are wanted in the key groups that are.
 template <class Wanted>
-void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written, Wanted wanted,
-                 StateTable& table, std::uint32_t first_key_group, std::uint32_t last_key_group) {
+void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written,
+                 const StateMigration& migration, Wanted wanted, StateTable& table, KeyGroupRange groups) {
   Bytes bytes;
+  Bytes made;
   for (const StateFileReader::Block& block : written.blocks) {
     if (!wanted(block.name_space)) continue;
-    if (block.key_group < first_key_group || block.key_group >= last_key_group) continue;
+    if (block.key_group < groups.first || block.key_group >= groups.last) continue;
     reader.read_block(block, bytes);
+    if (migration.transcoder) {
+      made.clear();
+      migration.transcoder->transcode(View(bytes), block.entries, made);
+      made.swap(bytes);
+    }
     table.restore({block.name_space, block.key_group, block.entries, View(bytes)});
   }
 }
 
 }  // namespace
+
+std::string refusal_of(const std::string& written, const std::string& wanted,
+                       const std::vector<std::string>& problems) {
+  std::string text = "it has schema " + written + ", but the program's is " + wanted + ": ";
+  for (std::size_t i = 0; i < problems.size(); ++i) text += (i == 0 ? "" : ", ") + problems[i];
+  return text;
+}
 
 RestoredCheckpoint::RestoredCheckpoint(FileSystem& files, const std::string& state_directory,
                                        Manifest manifest)
@@ -74,30 +87,48 @@ std::vector<View> RestoredNodeState::operator_states(std::string_view name) cons
 
 void RestoredNodeState::read_table(StateTable& table, std::uint32_t first_key_group,
                                    std::uint32_t last_key_group) const {
+  const KeyGroupRange groups{first_key_group, last_key_group};
+  const Migrations migrations = plan(table);
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
     for (const StateFileReader::Table& written : subtask.state->tables()) {
       if (written.node != uid_ || written.name != table.name()) continue;
-      check_schema(written, table);
       const auto all = [](std::int64_t) { return true; };
-      read_blocks(*subtask.state, written, all, table, first_key_group, last_key_group);
-      read_kept(subtask, written, table, first_key_group, last_key_group);
+      read_blocks(*subtask.state, written, migrations.at(written.schema), all, table, groups);
+      read_kept(subtask, written, migrations, table, groups);
     }
   }
 }
 
-void RestoredNodeState::check_schema(const StateFileReader::Table& written,
-                                     const StateTable& table) const {
-  const std::string schema = table.schema();
-  if (written.schema == schema) return;
-  throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
-                   std::to_string(checkpoint()) + " has schema " + written.schema +
-                   ", but the program's is " + schema);
+// For every schema under which any of the table was written, before a row is read.
+RestoredNodeState::Migrations RestoredNodeState::plan(const StateTable& table) const {
+  Migrations migrations;
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    plan(*subtask.state, table, migrations);
+  }
+  if (migrations.empty()) return migrations;  // older files have more than is wanted of them
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    for (const auto& older : subtask.older) plan(*older, table, migrations);
+  }
+  return migrations;
+}
+
+void RestoredNodeState::plan(const StateFileReader& file, const StateTable& table, Migrations& into) const {
+  for (const StateFileReader::Table& written : file.tables()) {
+    if (written.node != uid_ || written.name != table.name() || into.contains(written.schema)) continue;
+    const std::string wanted = table.schema();
+    StateMigration migration = plan_migration(written.schema, wanted, table.types());
+    if (migration.refused()) {
+      throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
+                       std::to_string(checkpoint()) + ": " +
+                       refusal_of(written.schema, wanted, migration.problems));
+    }
+    into.emplace(written.schema, std::move(migration));
+  }
 }
 
 void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
-                                  const StateFileReader::Table& written, StateTable& table,
-                                  std::uint32_t first_key_group,
-                                  std::uint32_t last_key_group) const {
+                                  const StateFileReader::Table& written, const Migrations& migrations,
+                                  StateTable& table, KeyGroupRange groups) const {
   for (std::size_t i = 0; i < subtask.older.size(); ++i) {
     std::set<std::int64_t> wanted;
     for (const StateFileReader::Kept& kept : written.kept) {
@@ -106,12 +137,11 @@ void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
     std::set<std::int64_t> missing = wanted;
     for (const StateFileReader::Table& older : subtask.older[i]->tables()) {
       if (older.node != written.node || older.name != written.name) continue;
-      check_schema(older, table);
       const auto is_wanted = [&](std::int64_t name_space) {
         missing.erase(name_space);
         return wanted.contains(name_space);
       };
-      read_blocks(*subtask.older[i], older, is_wanted, table, first_key_group, last_key_group);
+      read_blocks(*subtask.older[i], older, migrations.at(older.schema), is_wanted, table, groups);
     }
     if (missing.empty()) continue;
     throw StateError("'" + subtask.older[i]->name() + "' does not have namespace " +

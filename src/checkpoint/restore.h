@@ -6,18 +6,25 @@
 // Failures: StateError naming file and damage, or node, table and both schemas.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "levada/operator.h"
 #include "levada/state_backend.h"
 
 #include "base/file_system.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/state_file.h"
+#include "core/state_migration.h"
 
 namespace levada {
+
+/// The words for state that cannot be read: both schemas and what is to blame.
+std::string refusal_of(const std::string& written, const std::string& wanted,
+                       const std::vector<std::string>& problems);
 
 class RestoredCheckpoint {
  public:
@@ -51,10 +58,11 @@ class RestoredNodeState final : public RestoredState {
                   std::uint32_t last_key_group) const override;
 
  private:
-  void check_schema(const StateFileReader::Table& written, const StateTable& table) const;
+  using Migrations = std::map<std::string, StateMigration, std::less<>>;  // by the schema written
+  Migrations plan(const StateTable& table) const;
+  void plan(const StateFileReader& file, const StateTable& table, Migrations& into) const;
   void read_kept(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
-                 StateTable& table, std::uint32_t first_key_group,
-                 std::uint32_t last_key_group) const;
+                 const Migrations& migrations, StateTable& table, KeyGroupRange groups) const;
 
   const RestoredCheckpoint& checkpoint_;
   std::string uid_;

@@ -30,8 +30,6 @@ void throw_state_full(std::string_view state, std::size_t wanted_bytes, const Me
 
 namespace {
 
-constexpr std::string_view kWatermarkState = "watermark";
-
 std::int64_t us(Timestamp time) { return time.time_since_epoch().count(); }
 Timestamp at(std::int64_t us) { return Timestamp{Duration{us}}; }
 

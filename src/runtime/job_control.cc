@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "base/fail_point.h"
 #include "base/planted_bug.h"
 #include "base/thread.h"
 #include "plan/plan_printer.h"
+#include "runtime/check_restore.h"
 
 namespace levada::detail {
 namespace {
@@ -290,28 +290,11 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore() const {
   if (!manifest) return nullptr;
   // That of a later instance: this one may have lost its lock.
   if (manifest->id >> 32 > directory_->incarnation()) directory_->require_owned();
-  check_restorable(*manifest);
-  return std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
-                                                    std::move(*manifest));
-}
-
-void JobControl::check_restorable(const Manifest& manifest) const {
-  if (manifest.max_parallelism != static_cast<std::uint32_t>(options_.max_parallelism)) {
-    throw StateError("checkpoint " + std::to_string(manifest.id) + " of job '" + name_ +
-                     "' was taken with max_parallelism " +
-                     std::to_string(manifest.max_parallelism) + ", which cannot change; options say " +
-                     std::to_string(options_.max_parallelism));
-  }
-  std::set<std::string> known;
-  for (std::size_t i = 0; i < plan_->graph->nodes().size(); ++i) {
-    known.insert(state_id(*plan_->graph, static_cast<int>(i)));
-  }
-  for (const NodeState& node : manifest.nodes) {
-    if (known.contains(node.uid)) continue;
-    throw StateError("checkpoint " + std::to_string(manifest.id) + " of job '" + name_ +
-                     "' has state of '" + node.uid + "' (" + node.name +
-                     "), but the graph has no step with that uid");
-  }
+  auto restored = std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
+                                                             std::move(*manifest));
+  throw_if_refused(decide_restore(*restored, restoring_nodes(*plan_->graph, options_),
+                                  static_cast<std::uint32_t>(options_.max_parallelism), execute_));
+  return restored;
 }
 
 // Restored splits keep their positions; new ones start where the source says.

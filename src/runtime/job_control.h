@@ -104,7 +104,6 @@ class JobControl final : private TaskListener, private ExecutorListener {
   void recover_sinks();
   void open_directory();
   std::shared_ptr<const RestoredCheckpoint> restore() const;
-  void check_restorable(const Manifest& manifest) const;
   std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored);
   Manifest manifest_template(const RestoredCheckpoint* restored) const;
   bool step_running();

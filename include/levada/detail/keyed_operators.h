@@ -21,6 +21,11 @@
 
 namespace levada::detail {
 
+// The names of states, as checkpoints have them.
+inline constexpr const char* kRollingState = "rolling";
+inline constexpr const char* kWindowState = "windows";      ///< one namespace a slice
+inline constexpr const char* kWatermarkState = "watermark"; ///< of window operators, one a subtask
+
 /// Rolling: every row in gives the key's result so far. reduce(f) and aggregate(...) without a window.
 template <class K, class T, class G>
 class RollingOperator final : public Operator {
@@ -33,7 +38,7 @@ class RollingOperator final : public Operator {
 
   void open(OperatorContext& context) override {
     context_ = &context;
-    table_ = std::make_unique<Table>("rolling", context.node, context.key_groups,
+    table_ = std::make_unique<Table>(kRollingState, context.node, context.key_groups,
                                      context.max_parallelism, context.memory->state());
   }
   void restore(const RestoredState& state) override {
@@ -113,7 +118,7 @@ class TypedWindowKernel final : public WindowKernel {
       : selector_(std::move(selector)), aggregation_(std::move(aggregation)), sliding_(sliding) {}
 
   void open(OperatorContext& context) override {
-    table_ = std::make_unique<Table>("windows", context.node, context.key_groups,
+    table_ = std::make_unique<Table>(kWindowState, context.node, context.key_groups,
                                      context.max_parallelism, context.memory->state());
     if (sliding_) merge_ = std::make_unique<SlidingMerge>(aggregation_, *table_, context);
   }
