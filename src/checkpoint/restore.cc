@@ -10,28 +10,6 @@
 #include "base/fail_point.h"
 
 namespace levada {
-namespace {
-
-// Restores the blocks of the namespaces that are wanted in the key groups that are.
-template <class Wanted>
-void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written,
-                 const StateMigration& migration, Wanted wanted, StateTable& table, KeyGroupRange groups) {
-  Bytes bytes;
-  Bytes made;
-  for (const StateFileReader::Block& block : written.blocks) {
-    if (!wanted(block.name_space)) continue;
-    if (block.key_group < groups.first || block.key_group >= groups.last) continue;
-    reader.read_block(block, bytes);
-    if (migration.transcoder) {
-      made.clear();
-      migration.transcoder->transcode(View(bytes), block.entries, made);
-      made.swap(bytes);
-    }
-    table.restore({block.name_space, block.key_group, block.entries, View(bytes)});
-  }
-}
-
-}  // namespace
 
 std::string refusal_of(const std::string& written, const std::string& wanted,
                        const std::vector<std::string>& problems) {
@@ -87,14 +65,37 @@ std::vector<View> RestoredNodeState::operator_states(std::string_view name) cons
 
 void RestoredNodeState::read_table(StateTable& table, std::uint32_t first_key_group,
                                    std::uint32_t last_key_group) const {
-  const KeyGroupRange groups{first_key_group, last_key_group};
   const Migrations migrations = plan(table);
+  Bytes bytes;
+  Bytes made;
+  each_block(table.name(), [&](const StateFileReader& file, const StateFileReader::Table& written,
+                               const StateFileReader::Block& block) {
+    if (block.key_group < first_key_group || block.key_group >= last_key_group) return;
+    file.read_block(block, bytes);
+    if (const auto& transcoder = migrations.find(written.schema)->second.transcoder) {
+      made.clear();
+      transcoder->transcode(View(bytes), block.entries, made);
+      made.swap(bytes);
+    }
+    table.restore({block.name_space, block.key_group, block.entries, View(bytes)});
+  });
+}
+
+bool RestoredNodeState::has_table(std::string_view table) const {
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
     for (const StateFileReader::Table& written : subtask.state->tables()) {
-      if (written.node != uid_ || written.name != table.name()) continue;
-      const auto all = [](std::int64_t) { return true; };
-      read_blocks(*subtask.state, written, migrations.at(written.schema), all, table, groups);
-      read_kept(subtask, written, migrations, table, groups);
+      if (reads(written, table)) return true;
+    }
+  }
+  return false;
+}
+
+void RestoredNodeState::each_block(std::string_view table, const BlockVisitor& f) const {
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    for (const StateFileReader::Table& written : subtask.state->tables()) {
+      if (!reads(written, table)) continue;
+      for (const StateFileReader::Block& block : written.blocks) f(*subtask.state, written, block);
+      each_kept_block(subtask, written, f);
     }
   }
 }
@@ -114,7 +115,7 @@ RestoredNodeState::Migrations RestoredNodeState::plan(const StateTable& table) c
 
 void RestoredNodeState::plan(const StateFileReader& file, const StateTable& table, Migrations& into) const {
   for (const StateFileReader::Table& written : file.tables()) {
-    if (written.node != uid_ || written.name != table.name() || into.contains(written.schema)) continue;
+    if (!reads(written, table.name()) || into.contains(written.schema)) continue;
     const std::string wanted = table.schema();
     StateMigration migration = plan_migration(written.schema, wanted, table.types());
     if (migration.refused()) {
@@ -126,9 +127,8 @@ void RestoredNodeState::plan(const StateFileReader& file, const StateTable& tabl
   }
 }
 
-void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
-                                  const StateFileReader::Table& written, const Migrations& migrations,
-                                  StateTable& table, KeyGroupRange groups) const {
+void RestoredNodeState::each_kept_block(const RestoredCheckpoint::Subtask& subtask,
+                                        const StateFileReader::Table& written, const BlockVisitor& f) const {
   for (std::size_t i = 0; i < subtask.older.size(); ++i) {
     std::set<std::int64_t> wanted;
     for (const StateFileReader::Kept& kept : written.kept) {
@@ -136,12 +136,12 @@ void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
     }
     std::set<std::int64_t> missing = wanted;
     for (const StateFileReader::Table& older : subtask.older[i]->tables()) {
-      if (older.node != written.node || older.name != written.name) continue;
-      const auto is_wanted = [&](std::int64_t name_space) {
-        missing.erase(name_space);
-        return wanted.contains(name_space);
-      };
-      read_blocks(*subtask.older[i], older, migrations.at(older.schema), is_wanted, table, groups);
+      if (!reads(older, written.name)) continue;
+      for (const StateFileReader::Block& block : older.blocks) {
+        if (!wanted.contains(block.name_space)) continue;
+        missing.erase(block.name_space);
+        f(*subtask.older[i], older, block);
+      }
     }
     if (missing.empty()) continue;
     throw StateError("'" + subtask.older[i]->name() + "' does not have namespace " +

@@ -6,6 +6,7 @@
 // Failures: StateError naming file and damage, or node, table and both schemas.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -57,12 +58,23 @@ class RestoredNodeState final : public RestoredState {
   void read_table(StateTable& table, std::uint32_t first_key_group,
                   std::uint32_t last_key_group) const override;
 
+  bool has_table(std::string_view table) const;
+  /// A block of a table, and the file that has both: a subtask's own or an older one.
+  using BlockVisitor = std::function<void(const StateFileReader&, const StateFileReader::Table&,
+                                          const StateFileReader::Block&)>;
+  /// Calls f for every block of a table.
+  void each_block(std::string_view table, const BlockVisitor& f) const;
+
  private:
+  bool reads(const StateFileReader::Table& written, std::string_view table) const {
+    return written.node == uid_ && written.name == table;
+  }
+
   using Migrations = std::map<std::string, StateMigration, std::less<>>;  // by the schema written
   Migrations plan(const StateTable& table) const;
   void plan(const StateFileReader& file, const StateTable& table, Migrations& into) const;
-  void read_kept(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
-                 const Migrations& migrations, StateTable& table, KeyGroupRange groups) const;
+  void each_kept_block(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
+                       const BlockVisitor& f) const;
 
   const RestoredCheckpoint& checkpoint_;
   std::string uid_;
