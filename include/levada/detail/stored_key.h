@@ -1,7 +1,7 @@
 // StoredKey<K>: how a table keeps keys. A key that holds nothing outside itself is kept as it is. Any other is
 // kept as bytes (the characters of a string, else its encoding): up to 16 in the entry, where they cost no
-// further cache miss, more in an arena of the key group: one copy when it comes, no allocation, and all of them
-// go at once.
+// further cache miss, more in an arena of the key group: one copy when it comes, no allocation. What single
+// keys leave behind goes when the arena is written anew, the rest at once.
 //
 // Threads: of the table's task.
 #pragma once
@@ -48,13 +48,22 @@ class KeyArena {
     std::memcpy(at, bytes.data(), bytes.size());
     end_ += bytes.size();
     room_ -= bytes.size();
+    live_ += bytes.size();
     return at;
+  }
+  /// Bytes that were appended are not wanted any more; they stay where they are.
+  void forget(std::size_t bytes) {
+    live_ -= bytes;
+    dead_ += bytes;
   }
   /// Forgets all bytes and keeps the chunks.
   void clear() {
     if (!chunks_.empty()) use(0);
+    live_ = dead_ = 0;
   }
   std::size_t capacity() const noexcept { return capacity_; }
+  std::size_t live_bytes() const noexcept { return live_; }
+  std::size_t dead_bytes() const noexcept { return dead_; }
 
  private:
   static constexpr std::size_t kChunkMin = 128;
@@ -75,6 +84,7 @@ class KeyArena {
   std::size_t room_ = 0;
   std::size_t current_ = 0;
   std::size_t capacity_ = 0;
+  std::size_t live_ = 0, dead_ = 0;
   std::vector<Chunk> chunks_;
 };
 

@@ -17,8 +17,8 @@
 //             2. A namespace dropped while it is being captured stays until the scan has passed it.
 //             3. All memory of slots, of keys in arenas, and what values hold outside themselves, is
 //                charged to the share; a charge that does not fit is a StateError.
-//             4. A key stands in the first bucket from its home on that had room when it came; entries
-//                are never removed one by one, so the first dead entry ends a search.
+//             4. No slot between the first of a key's home bucket and the key is dead: a removed entry
+//                leaves no gap, those behind it move up. So the first dead entry ends a search.
 #pragma once
 
 #include <algorithm>
@@ -243,6 +243,26 @@ class TypedTable final : public StateTable {
     return space.lives(entry) ? &entry : nullptr;
   }
 
+  /// Removes the entry of the key; false when there is none. Entries of the group may move: what at() or
+  /// find() returned of it, and what keys of it were views of, must not be used any more.
+  bool remove(Space& space, std::uint64_t hash, KeyView key) {
+    Group& group = group_of(space, hash);
+    if (group.empty()) return false;
+    Entry& entry = probe(space, group, hash, key);
+    if (!space.lives(entry)) return false;
+    mark_changed(space);
+    keep_for_snapshot(space, group, entry);
+    if constexpr (!kFlat<V>) charge_change(space, heap_bytes_of(entry.value), 0);
+    if constexpr (Key::kInArena) {
+      const std::size_t bytes = entry.key.view().size();
+      if (!Key::is_short(bytes)) group.arena->forget(bytes);
+    }
+    close_gap(space, group, &entry);
+    --group.size;
+    sweep_keys(space, group);
+    return true;
+  }
+
   /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
   /// are found and fetched some rows ahead, and an entry that is where it should be costs no call.
   template <class KeyAt, class F>
@@ -449,7 +469,7 @@ class TypedTable final : public StateTable {
     if (!group.empty()) {
       Entry& entry = probe(space, group, hash, key);
       if (space.lives(entry)) {
-        if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
+        keep_for_snapshot(space, group, entry);
         return entry;
       }
       if (!full(space, group)) return insert(space, group, entry, hash, key);
@@ -547,6 +567,46 @@ class TypedTable final : public StateTable {
     }
   }
 
+  // Fills the gap that a removed entry leaves with the entries behind it, up to the first dead one, as far as
+  // that brings none before its home.
+  void close_gap(Space& space, Group& group, Entry* gap) {
+    const std::size_t mask = group.slots() - 1;
+    std::size_t hole = static_cast<std::size_t>(gap - &group.slot(0));
+    for (std::size_t at = (hole + 1) & mask; space.lives(group.slot(at)); at = (at + 1) & mask) {
+      Entry& entry = group.slot(at);
+      const std::size_t home = static_cast<std::size_t>(group.home(entry.key.hash()) - &group.slot(0));
+      if (((at - home) & mask) < ((at - hole) & mask)) continue;
+      // It may move to where the scan has been already.
+      keep_for_snapshot(space, group, entry);
+      group.slot(hole) = std::move(entry);
+      hole = at;
+    }
+    Entry& last = group.slot(hole);
+    last.meta = 0;
+    if constexpr (!kFlat<V>) last.value = V{};
+  }
+
+  // Writes an arena anew, of exactly the keys that live, when the dead ones outgrow what looking at all slots
+  // is worth.
+  void sweep_keys(Space& space, Group& group) {
+    if constexpr (Key::kInArena) {
+      if (!group.arena) return;
+      KeyArena& old = *group.arena;
+      if (group.size == 0) return old.clear();
+      if (old.dead_bytes() <= old.live_bytes() + 4 * group.slots()) return;
+      auto swept = std::make_unique<KeyArena>();
+      if (old.live_bytes() > 0) swept->add_chunk(old.live_bytes());
+      each_live(space, group, [&](Entry& entry) {
+        const std::string_view key = entry.key.view();
+        if (!Key::is_short(key.size())) entry.key.point_to(swept->append(key), key.size());
+      });
+      const std::size_t less = old.capacity() - swept->capacity();
+      space.arena_bytes -= less;
+      group.arena = std::move(swept);
+      uncharge(less);
+    }
+  }
+
   // Takes from what was acquired in advance, so that the share's counter is not touched for every key.
   void charge(std::size_t bytes) {
     if (bytes > acquired_bytes_ - charged_bytes_) acquire(bytes);
@@ -571,6 +631,11 @@ class TypedTable final : public StateTable {
 
   static void mark_captured(const Space& space, Entry& entry) {
     entry.meta = (entry.meta & ~kCapturedBit) | space.phase;
+  }
+
+  // Before an entry is changed, moved or removed.
+  void keep_for_snapshot(Space& space, Group& group, Entry& entry) {
+    if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
   }
 
   // Appends the entry's value as it is now, before anybody changes it.
@@ -615,7 +680,7 @@ class TypedTable final : public StateTable {
         looked += scan_slot_ - first;
         for (std::size_t i = 0; i < count; ++i) {
           Entry& entry = group.slot(found[i]);
-          if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
+          keep_for_snapshot(space, group, entry);
         }
       }
       hand_out(space, group);

@@ -1,15 +1,19 @@
-// TypedTable against a map: random writes, look-ups, drops and growth, with snapshots that go on meanwhile.
+// TypedTable against a map: random writes, removals, look-ups, drops and growth, with snapshots that go on
+// meanwhile, and tables restored from them.
 #include "levada/detail/typed_table.h"
 
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <random>
 #include <set>
 #include <string>
 #include <tuple>
 #include <vector>
+
+#include "support/seed.h"
 
 namespace levada::detail {
 namespace {
@@ -70,7 +74,8 @@ class Blocks final : public BlockSink {
 template <class Types>
 class TypedTableModel : public ::testing::Test {
  public:
-  using K = typename std::tuple_element<0, Types>::type;
+  using Key = typename std::tuple_element<0, Types>::type;
+  using K = Key;
   using V = typename std::tuple_element<1, Types>::type;
   using KeyedTable = TypedTable<K, V>;
   using Contents = std::map<std::int64_t, std::map<K, V>>;
@@ -95,6 +100,53 @@ class TypedTableModel : public ::testing::Test {
           change(entry.value, by[i]);
           table.charge_change(into, before, heap_bytes_of(entry.value));
         });
+  }
+
+  void remove(KeyedTable& table, Contents& model, std::int64_t space, const K& key) {
+    const bool had = model[space].erase(key) > 0;
+    ASSERT_EQ(table.remove(table.space(space), hash_of(key), KeyedTable::Key::view(key, scratch)), had);
+    ASSERT_EQ(table.find(table.space(space), hash_of(key), KeyedTable::Key::view(key, scratch)), nullptr);
+  }
+  // Of single keys, or of all in a range: then whole runs of neighbours go.
+  void remove_some(KeyedTable& table, Contents& model, std::int64_t space, std::uint64_t keys) {
+    const std::uint64_t first = below(keys);
+    const std::uint64_t count = below(4) == 0 ? below(keys - first) : below(30);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      remove(table, model, space, make<K>(count < 30 ? below(keys) : first + i));
+    }
+  }
+
+  // The figures of each space are those of its entries.
+  void expect_accounted(KeyedTable& table) {
+    std::size_t total = 0;
+    for (const std::int64_t name : table.names()) {
+      auto& space = *table.find_space(name);
+      std::size_t slots = 0, heap = 0, arenas = 0;
+      for (auto& group : space.groups) {
+        slots += group.slots() * sizeof(typename KeyedTable::Entry);
+        std::size_t size = 0, keys = 0;
+        table.each_live(space, group, [&](auto& entry) {
+          ++size;
+          heap += heap_bytes_of(entry.value);
+          if constexpr (KeyedTable::Key::kInArena) {
+            const std::size_t bytes = entry.key.view().size();
+            if (!KeyedTable::Key::is_short(bytes)) keys += bytes;
+          }
+        });
+        EXPECT_EQ(group.size, size);
+        if constexpr (KeyedTable::Key::kInArena) {
+          if (!group.arena) continue;
+          EXPECT_EQ(group.arena->live_bytes(), keys);
+          arenas += group.arena->capacity();
+        }
+      }
+      EXPECT_EQ(space.slot_bytes, slots);
+      EXPECT_EQ(space.heap_bytes, heap);
+      EXPECT_EQ(space.arena_bytes, arenas);
+      total += slots + heap + arenas;
+    }
+    EXPECT_LE(total, table.memory_bytes());
+    EXPECT_LE(table.memory_bytes(), share.used_bytes());
   }
 
   // What the live entries say, by space.
@@ -205,6 +257,112 @@ TYPED_TEST(TypedTableModel, IsAMapThroughGrowthDropsAndSnapshots) {
   EXPECT_EQ(this->share.used_bytes(), 0u);
 }
 
+TYPED_TEST(TypedTableModel, ForgetsRemovedEntriesAlsoWhileTheyAreCaptured) {
+  using Table = typename TestFixture::KeyedTable;
+  using Model = typename TestFixture::Contents;
+  this->random.seed(testing::first_seed());
+  for (const std::uint64_t keys : {4u, 40u, 400u, 8'000u}) {
+    auto table = std::make_unique<Table>("t", "n", KeyGroupRange{0, 16}, 16, this->share);
+    Model model, at_snapshot;
+    std::optional<Blocks> blocks, base;
+    CheckpointId id = 0;
+    for (int step = 0; step < 1500; ++step) {
+      const auto space = static_cast<std::int64_t>(1 + this->below(2));
+      switch (this->below(8)) {
+        case 0:
+          if (blocks) break;
+          blocks.emplace(++id, base ? &*base : nullptr);
+          at_snapshot = model;
+          table->begin_snapshot(id, *blocks);
+          break;
+        case 1:
+        case 2:
+          if (blocks && this->below(100) == 0) {
+            table->abort_snapshot();
+            blocks.reset();
+          } else if (blocks && table->scan(1 + this->below(keys))) {
+            blocks->finish();
+            ASSERT_EQ(this->restored(blocks->blocks), without_empty(at_snapshot));
+            base = std::move(blocks);
+            blocks.reset();
+          }
+          break;
+        case 3:
+          if (base && this->below(20) == 0) {  // a crash
+            table = std::make_unique<Table>("t", "n", KeyGroupRange{0, 16}, 16, this->share);
+            for (const StateBlock& block : base->blocks) {
+              table->restore({block.name_space, block.key_group, block.entries, View(block.bytes)});
+            }
+            model = this->contents(*table);
+            base.reset();
+            blocks.reset();
+          }
+          break;
+        case 4:
+          this->look_up(*table, model, space, keys);
+          break;
+        case 5:
+          this->write(*table, model, space, keys);
+          break;
+        default:
+          this->remove_some(*table, model, space, keys);
+      }
+      if (step % 50 == 0) this->expect_accounted(*table);
+    }
+    if (blocks) table->abort_snapshot();
+    EXPECT_EQ(without_empty(this->contents(*table)), without_empty(model));
+    this->expect_accounted(*table);
+  }
+  EXPECT_EQ(this->share.used_bytes(), 0u);
+}
+
+// One key group, so that runs of neighbours are long and go round its end.
+TYPED_TEST(TypedTableModel, EntriesThatMoveUpAreCapturedOnceWhereverTheScanIs) {
+  using Table = typename TestFixture::KeyedTable;
+  using Model = typename TestFixture::Contents;
+  for (std::uint64_t round = 0; round < 60; ++round) {
+    Table table("t", "n", {0, 1}, 1, this->share);
+    Model model;
+    const std::uint64_t keys = 30 + this->below(300);
+    for (int i = 0; i < 6; ++i) this->write(table, model, 1, keys);
+    const Model expected = model;
+    Blocks blocks(1);
+    table.begin_snapshot(1, blocks);
+    bool done = false;
+    for (const std::uint64_t end = 1 + this->below(16); !done && table.entries() > end;) {
+      done = table.scan(1);
+      for (std::uint64_t i = 0, count = this->below(20); i < count; ++i) {
+        this->remove(table, model, 1, make<typename TestFixture::Key>(this->below(keys)));
+      }
+    }
+    while (!done) done = table.scan(1);
+    std::uint32_t captured = 0;
+    for (const StateBlock& block : blocks.blocks) captured += block.entries;
+    ASSERT_EQ(captured, expected.at(1).size());
+    ASSERT_EQ(this->restored(blocks.blocks), expected);
+    ASSERT_EQ(without_empty(this->contents(table)), without_empty(model));
+  }
+}
+
+TYPED_TEST(TypedTableModel, KeysThatComeAndGoTakeNoMoreMemory) {
+  using Table = typename TestFixture::KeyedTable;
+  Table table("t", "n", {0, 1}, 1, this->share);
+  auto& space = table.space(0);
+  std::size_t most = 0;
+  for (std::uint64_t n = 0; n < 50'000; ++n) {
+    const auto came = make<typename TestFixture::Key>(n);
+    auto& entry = table.at(space, hash_of(came), Table::Key::view(came, this->scratch));
+    change(entry.value, n);
+    table.charge_change(space, 0, heap_bytes_of(entry.value));
+    if (n < 20) continue;
+    const auto gone = make<typename TestFixture::Key>(n - 20);
+    ASSERT_TRUE(table.remove(space, hash_of(gone), Table::Key::view(gone, this->scratch)));
+    if (n < 200) most = std::max(most, space.slot_bytes + space.arena_bytes);
+    ASSERT_LE(space.slot_bytes + space.arena_bytes, 4 * most);
+  }
+  EXPECT_EQ(table.entries(), 20u);
+}
+
 TYPED_TEST(TypedTableModel, TellsWhichSpacesHaveNotChangedSinceASnapshotBegan) {
   using Table = typename TestFixture::KeyedTable;
   using Model = typename TestFixture::Contents;
@@ -262,7 +420,12 @@ TYPED_TEST(TypedTableModel, TellsWhichSpacesHaveNotChangedSinceASnapshotBegan) {
   // A single entry that is asked for to be written.
   const auto key = model[4].begin()->first;
   table.at(*table.find_space(4), hash_of(key), Table::Key::view(key, this->scratch));
-  EXPECT_EQ(snapshot(8, &seventh, nothing).second, (Names{1, 2}));
+  const auto [eighth, since_seventh] = snapshot(8, &seventh, nothing);
+  EXPECT_EQ(since_seventh, (Names{1, 2}));
+  // One that is removed, and one that is not there.
+  this->remove(table, model, 2, model[2].begin()->first);
+  this->remove(table, model, 1, make<typename TestFixture::Key>(1000));
+  EXPECT_EQ(snapshot(9, &eighth, nothing).second, (Names{1, 4}));
 }
 
 // The generation of a space has sixteen bits; an entry of an earlier round must not come alive again.
