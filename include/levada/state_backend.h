@@ -70,6 +70,9 @@ class StateTable {
   virtual std::size_t entries() const = 0;
   virtual std::size_t memory_bytes() const = 0;
 
+  /// Appends the value of a key, both encoded, as it is now; false when there is none.
+  virtual bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value);
+
   /// Starts capturing for `sink`, which stays valid until scan() returned true or abort_snapshot().
   /// REQUIRES: no snapshot is under way; `checkpoint` is greater than those before.
   virtual void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) = 0;
@@ -84,9 +87,11 @@ class StateTable {
 /// A state that a step will have, known before anything runs.
 struct StateSpec {
   std::string name;
-  std::string schema{};  ///< of keyed state; empty: operator state, whose bytes are the operator's own
+  bool keyed = false;    ///< else operator state
+  /// As StateTable::schema(). Of operator state: that of its value, which its bytes then begin with (a length and
+  /// the characters), or none when they are the operator's own.
+  std::string schema{};
   std::vector<const StateType*> types{};  ///< as StateTable::types()
-  bool keyed() const noexcept { return !schema.empty(); }
 };
 
 /// What an operator's snapshot() writes to, between two batches, while nothing is suspended.

@@ -92,7 +92,7 @@ const StateType& state_type() {
 /// The keyed state "K -> V" of that name.
 template <class K, class V>
 StateSpec keyed_state_spec(std::string name) {
-  return {std::move(name),
+  return {std::move(name), true,
           std::string(Serde<K>::schema()) + " -> " + std::string(Serde<V>::schema()),
           {&state_type<K>(), &state_type<V>()}};
 }

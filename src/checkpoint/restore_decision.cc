@@ -84,7 +84,7 @@ class Decision {
 
   static RestoredKind kind_of(const RestoringNode& node, const StateSpec& spec) {
     if (node.source) return RestoredKind::kSource;
-    return spec.keyed() ? RestoredKind::kKeyedState : RestoredKind::kOperatorState;
+    return spec.keyed ? RestoredKind::kKeyedState : RestoredKind::kOperatorState;
   }
 
   void decide_state(const RestoringNode& node, const StateSpec& spec) {
@@ -94,7 +94,7 @@ class Decision {
       add(kind, node.uid, spec.name, RestoreVerdict::kNew);
       return;
     }
-    if (written->keyed != spec.keyed()) {
+    if (written->keyed != spec.keyed) {
       add(kind, node.uid, spec.name, RestoreVerdict::kRefused,
           {written->keyed ? "it was keyed state and is operator state"
                           : "it was operator state and is keyed state"});

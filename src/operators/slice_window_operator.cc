@@ -66,6 +66,10 @@ class SliceWindowOperator final : public Operator {
     context.put_table(kernel_->table());
   }
 
+  StateTable* state_table(std::string_view name) override {
+    return name == kernel_->table().name() ? &kernel_->table() : nullptr;
+  }
+
   std::size_t process(std::size_t input, BatchPtr& batch, std::size_t first_row,
                       Output& out) override {
     LEVADA_DEBUG_ASSERT(batch->has_hashes(), "keyed operators get hashed batches");

@@ -219,6 +219,7 @@ bool JobControl::start_attempt() {
     published_.restored_from =
         restored ? std::optional<CheckpointId>(restored->manifest().id) : std::nullopt;
   }
+  attempt_changed_.notify_all();
   executor_->start(attempt_->tasks(), *this);
   publish();
   return true;
@@ -565,6 +566,7 @@ void JobControl::end(JobState state, std::exception_ptr error) {
   }
   ended_.store(true, std::memory_order_release);
   end_changed_.notify_all();
+  attempt_changed_.notify_all();
 }
 
 void JobControl::set_state(JobState state) {

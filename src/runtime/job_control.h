@@ -72,6 +72,11 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::string explain() const;
   void cancel() noexcept;
   void request_stop() noexcept;
+  /// Throws StateError when no step has that uid and state, or it is of another type.
+  void check_query(const std::string& uid, const StateSpec& wanted) const;
+  /// The value of a key, both encoded. Waits for the owning task, and while the job restarts.
+  std::optional<Bytes> query(const std::string& uid, const StateSpec& state, std::uint64_t hash,
+                             const Bytes& key, std::int64_t name_space);
   /// Cancels and joins.
   void shut_down() noexcept;
 
@@ -115,6 +120,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   void take_outcome();
   void tell_all(TaskMail::Kind kind, CheckpointId checkpoint);
   void tell_sources(TaskMail mail);
+  void post_query(std::shared_ptr<StateQueryCall> call);
   void drop_attempt() noexcept;
   void failed(const std::string& node, int subtask, std::exception_ptr failure);
   void end(JobState state, std::exception_ptr error);
@@ -161,6 +167,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
 
   mutable Mutex mutex_;
   mutable CondVar end_changed_;
+  CondVar attempt_changed_;  // there are tasks, or there never will be any again
   const Attempt* visible_attempt_ LEVADA_GUARDED_BY(mutex_) = nullptr;
   const EpochSinks* visible_sinks_ LEVADA_GUARDED_BY(mutex_) = nullptr;
   JobStatus published_ LEVADA_GUARDED_BY(mutex_);

@@ -320,6 +320,18 @@ class TypedTable final : public StateTable {
   }
   std::size_t memory_bytes() const override { return charged_bytes_; }
 
+  bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value) override {
+    Space* const space = find_space(name_space);
+    if (space == nullptr) return false;
+    K typed{};
+    Serde<K>::read(key, typed);
+    Bytes scratch;
+    const Entry* const entry = find(*space, hash, Key::view(typed, scratch));
+    if (entry == nullptr) return false;
+    Serde<V>::write(entry->value, value);
+    return true;
+  }
+
   void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) override {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
     begun_ = checkpoint;
