@@ -131,6 +131,8 @@ TEST(JobQuery, GoesOnAfterARestartAndEndsWithTheJob) {
       .uid("out");
   auto job = std::make_unique<Job>(env.execute_async("restarted"));
   const auto query = job->query<std::string, std::optional<Count>>("counts", "rolling");
+  // What fails before it has run for the first time is not tried again.
+  while (job->status().state != JobState::kRunning) std::this_thread::yield();
   for (int round = 0; round < 20; ++round) {
     fail = true;
     for (std::int64_t i = 0; i < kKeys; ++i) {
