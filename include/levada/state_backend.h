@@ -101,6 +101,8 @@ class SnapshotContext {
   virtual CheckpointId checkpoint() const = 0;
   /// State of this subtask that belongs to no key (offsets, watermarks): small, copied now.
   virtual void put_operator_state(std::string_view name, std::string_view bytes) = 0;
+  /// The same of a value whose schema `state` has: kept with it, so that it may change.
+  void put_operator_value(const StateSpec& state, std::string_view encoded);
   /// Begins the snapshot of `table`; the engine scans it on between batches.
   virtual void put_table(StateTable& table) = 0;
 };
@@ -113,6 +115,9 @@ class RestoredState {
   virtual CheckpointId checkpoint() const = 0;
   /// The operator states written under `name`, one of each old subtask that wrote one, in subtask order.
   virtual std::vector<View> operator_states(std::string_view name) const = 0;
+  /// The encoded values that put_operator_value() wrote, in the same order, made into the schema of `state` where
+  /// they were written under another. StateError when that cannot be, showing both schemas and what is to blame.
+  std::vector<Bytes> operator_values(const StateSpec& state) const;
   /// Restores every block of `table` whose key group is in [first, last), made into the table's schema where
   /// it was written under another. StateError before a row is read when that cannot be, showing both schemas
   /// and what is to blame.

@@ -11,13 +11,6 @@
 
 namespace levada {
 
-std::string refusal_of(const std::string& written, const std::string& wanted,
-                       const std::vector<std::string>& problems) {
-  std::string text = "it has schema " + written + ", but the program's is " + wanted + ": ";
-  for (std::size_t i = 0; i < problems.size(); ++i) text += (i == 0 ? "" : ", ") + problems[i];
-  return text;
-}
-
 RestoredCheckpoint::RestoredCheckpoint(FileSystem& files, const std::string& state_directory,
                                        Manifest manifest)
     : manifest_(std::move(manifest)) {

@@ -23,10 +23,6 @@
 
 namespace levada {
 
-/// The words for state that cannot be read: both schemas and what is to blame.
-std::string refusal_of(const std::string& written, const std::string& wanted,
-                       const std::vector<std::string>& problems);
-
 class RestoredCheckpoint {
  public:
   /// The snapshot of one subtask.

@@ -49,7 +49,8 @@ class Decision {
  public:
   Decision(const RestoredCheckpoint& checkpoint, const std::vector<RestoringNode>& nodes,
            const ExecuteOptions& execute)
-      : manifest_(checkpoint.manifest()),
+      : checkpoint_(checkpoint),
+        manifest_(checkpoint.manifest()),
         written_(written_in(checkpoint)),
         nodes_(nodes),
         execute_(execute) {
@@ -101,7 +102,23 @@ class Decision {
       return;
     }
     RestoreItem& item = add(kind, node.uid, spec.name, RestoreVerdict::kRestored);
-    for (const std::string& schema : written->schemas) decide_schema(schema, spec, item);
+    const bool has_values = !spec.keyed && !spec.schema.empty();
+    for (const std::string& schema : has_values ? schemas_of_values(node.uid, spec.name) : written->schemas) {
+      decide_schema(schema, spec, item);
+    }
+  }
+
+  // Operator values begin with theirs.
+  std::set<std::string> schemas_of_values(const std::string& uid, const std::string& name) const {
+    std::set<std::string> schemas;
+    for (View bytes : RestoredNodeState(checkpoint_, uid).operator_states(name)) {
+      try {
+        schemas.emplace(bytes.take_string());
+      } catch (const StateError&) {
+        schemas.emplace("an unknown schema");
+      }
+    }
+    return schemas;
   }
 
   static void decide_schema(const std::string& written, const StateSpec& spec, RestoreItem& item) {
@@ -143,7 +160,12 @@ class Decision {
     for (const auto& [name, state] : states) {
       const auto same = [&, wanted = &name](const StateSpec& spec) { return spec.name == *wanted; };
       if (node != nullptr && std::any_of(node->states.begin(), node->states.end(), same)) continue;
-      unwanted(state.keyed ? RestoredKind::kKeyedState : RestoredKind::kOperatorState, uid, name,
+      const RestoredKind kind = state.keyed ? RestoredKind::kKeyedState : RestoredKind::kOperatorState;
+      if (node != nullptr && node->undeclared) {
+        add(kind, uid, name, RestoreVerdict::kRestored, {"as far as its operator can read it"});
+        continue;
+      }
+      unwanted(kind, uid, name,
                node == nullptr ? no_step(uid) : "the step with that uid has no such state");
     }
   }
@@ -190,6 +212,7 @@ class Decision {
     return at == nodes_.end() ? nullptr : &*at;
   }
 
+  const RestoredCheckpoint& checkpoint_;
   const Manifest& manifest_;
   const WrittenNodes written_;
   const std::vector<RestoringNode>& nodes_;

@@ -23,6 +23,7 @@ namespace levada {
 struct RestoringNode {
   std::string uid;
   std::vector<StateSpec> states;
+  bool undeclared = false;  ///< it has state and does not say which: only its operator can tell
   bool source = false;
   bool exactly_once_sink = false;
 };

@@ -408,4 +408,11 @@ StateMigration plan_migration(std::string_view written, std::string_view wanted,
   return migration;
 }
 
+std::string refusal_of(const std::string& written, const std::string& wanted,
+                       const std::vector<std::string>& problems) {
+  std::string text = "it has schema " + written + ", but the program's is " + wanted + ": ";
+  for (std::size_t i = 0; i < problems.size(); ++i) text += (i == 0 ? "" : ", ") + problems[i];
+  return text;
+}
+
 }  // namespace levada

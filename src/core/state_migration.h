@@ -48,4 +48,8 @@ struct StateMigration {
 StateMigration plan_migration(std::string_view written, std::string_view wanted,
                               std::span<const StateType* const> types);
 
+/// The words for state that cannot be read: both schemas and what is to blame.
+std::string refusal_of(const std::string& written, const std::string& wanted,
+                       const std::vector<std::string>& problems);
+
 }  // namespace levada

@@ -33,6 +33,7 @@ std::vector<RestoringNode> restoring_nodes(const LogicalGraph& graph, const Envi
     RestoringNode& into = nodes.emplace_back();
     into.uid = state_id(graph, static_cast<int>(i));
     into.states = node.states;
+    into.undeclared = node.stateful && node.states.empty();
     into.source = node.kind == NodeKind::kSource;
     if (into.source) into.states.push_back({.name = std::string(SourceOperator::kStateName)});
     into.exactly_once_sink = node.sink && guarantee_of(*node.sink, options.checkpoint.enabled()) ==
