@@ -12,6 +12,8 @@ namespace {
 
 // How often a busy task brings its texts for the status up to date.
 constexpr Duration kStatusInterval = 100ms;
+// How long after a barrier a busy task captures next to nothing by itself.
+constexpr Duration kLeftToRows = 250ms;
 
 }  // namespace
 
@@ -54,10 +56,9 @@ StepResult Task::step() {
     close();
     return StepResult::kFinished;
   }
-  const bool scanned = scan_snapshot();
   const StepResult result = work();
-  if (result != StepResult::kProgress && scanned) return StepResult::kProgress;
-  return result;
+  const bool busy = result == StepResult::kProgress;
+  return scan_snapshot(busy) ? StepResult::kProgress : result;
 }
 
 // ---- opening
@@ -304,6 +305,7 @@ void Task::barrier_passed(const Barrier& barrier) {
   LEVADA_FAILPOINT("runtime.snapshot.begun");
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
+  snapshot_begun_ = parts_.clock->steady_now();
   if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
   if (base_ && base_->checkpoint != barrier.base) base_.reset();
   snapshot_ = std::make_unique<TaskSnapshot>(
@@ -318,10 +320,21 @@ void Task::barrier_passed(const Barrier& barrier) {
   }
 }
 
-// Captures a slice. True when the task should be stepped again for it.
-bool Task::scan_snapshot() {
+// Captures a slice. True when the task should be stepped again for it. What a busy task captures costs the rows
+// behind it time; and rows that change an entry capture it as well, at less. So it leaves most to them at first.
+bool Task::scan_snapshot(bool busy) {
   if (!snapshot_) return false;
+  const SteadyTime begun = parts_.clock->steady_now();
+  if (busy && begun < scan_again_) return true;
   const PhaseScope phase(Phase::kWrite);
+  const bool again = scan_slice();
+  const SteadyTime now = parts_.clock->steady_now();
+  const bool at_first = now - snapshot_begun_ < kLeftToRows;
+  scan_again_ = now + (at_first ? 16 : 4) * (now - begun);
+  return again;
+}
+
+bool Task::scan_slice() {
   switch (snapshot_->scan()) {
     case TaskSnapshot::Scan::kMore:
       return true;

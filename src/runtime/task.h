@@ -136,7 +136,8 @@ class Task final : public Waker, public ChainListener {
   bool take_source_time();
   void take_trigger();
   StepResult wait(StepResult reason);
-  bool scan_snapshot();
+  bool scan_snapshot(bool busy);
+  bool scan_slice();
   bool room_came();
   void linger();
   void note_status(bool now);
@@ -147,6 +148,8 @@ class Task final : public Waker, public ChainListener {
   std::unique_ptr<TaskSnapshot> snapshot_;
   std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun
   std::shared_ptr<const SnapshotBase> base_;        // that of the newest committed checkpoint
+  SteadyTime snapshot_begun_{};
+  SteadyTime scan_again_{};  // when busy
   Mailbox<TaskMail> mail_;
   Waker* waker_ = nullptr;
   std::shared_ptr<std::atomic<bool>> woken_;

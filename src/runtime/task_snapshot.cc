@@ -8,7 +8,7 @@
 namespace levada {
 namespace {
 
-// Entries captured in one slice between two batches: about 50 µs.
+// Entries captured in one slice: about 50 µs.
 constexpr std::size_t kEntriesPerScan = 2048;
 
 }  // namespace

@@ -56,7 +56,7 @@ class TaskSnapshot final {
     kWaitingWriter,  ///< the background is behind: try again a little later
     kDone,           ///< everything is handed to the background, which will call `done`
   };
-  /// Captures a slice of what is left.
+  /// Captures a slice of what is left, about 50 µs long.
   Scan scan();
   /// The checkpoint is not wanted any more: `done` is never called.
   void abort();
