@@ -84,7 +84,7 @@ class StreamEnvironment {
   /// What a restore of this graph from a checkpoint or savepoint would take over, migrate, drop or refuse, and
   /// why. Nothing is run, and nothing is changed; execute() decides in the same way.
   ///
-  /// Shape:   `path`: a savepoint's directory, a job's directory in the checkpoint directory, or a manifest.
+  /// Shape:   `path`: as ExecuteOptions::restore. The job is taken to have the name that the checkpoint has.
   /// Errors:  GraphError; StateError when the checkpoint cannot be read.
   RestoreReport check_restore(std::string_view path, const ExecuteOptions& options = {}) const;
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "levada/error.h"
+#include "levada/options.h"
 #include "levada/state_backend.h"
 #include "levada/state_type.h"
 #include "levada/time.h"
@@ -54,10 +55,21 @@ struct SinkStatus {
   std::string waiting_for;             ///< what publishing waits for; empty when nothing
 };
 
+/// A checkpoint that is over.
 struct CheckpointStatus {
   CheckpointId id = 0;
-  Duration duration{};
+  bool completed = false;
+  std::string error;        ///< why it is not completed
+  bool savepoint = false;   ///< taken for a savepoint, so everything was written
+  Timestamp triggered{};
+  Duration duration{};      ///< from the trigger until its manifest was durable, or it was given up
+  Duration aligned{};       ///< longest that a subtask held some inputs back until all had the barrier
+  Duration synchronous{};   ///< longest that a subtask stood still for its own snapshot
   std::uint64_t bytes = 0;  ///< newly written: what had not changed is not written again
+  std::uint64_t full_bytes = 0;   ///< of all state that it names, older files included
+  std::uint32_t older_files = 0;  ///< of earlier checkpoints to which it refers
+  std::uint32_t retained = 0;     ///< complete checkpoints in the directory after it, itself included
+  std::string path;               ///< its manifest, as ExecuteOptions::restore takes it
 };
 
 /// A snapshot of a job. Counters start anew with each restart.
@@ -68,7 +80,8 @@ struct JobStatus {
   std::vector<NodeStatus> nodes;
   std::vector<SplitStatus> splits;
   std::vector<SinkStatus> sinks;  ///< those that are exactly once
-  std::optional<CheckpointStatus> last_checkpoint;
+  std::optional<CheckpointStatus> last_checkpoint;  ///< the newest that completed
+  std::vector<CheckpointStatus> checkpoints;        ///< the newest 16, completed or not, newest first
   std::uint64_t checkpoints_completed = 0;
   std::uint64_t checkpoints_failed = 0;
   std::optional<CheckpointId> restored_from;
@@ -139,6 +152,25 @@ class Job {
   /// checkpoints sources end where they are and sinks flush. A signal handler may call it.
   void request_stop() noexcept;
 
+  /// Takes a checkpoint now and waits for it. One that is under way is waited for first.
+  ///
+  /// Errors:  StateError when it fails, or there is no checkpoint directory; JobError when the job has ended,
+  ///          or ends before.
+  CheckpointStatus checkpoint();
+  /// Takes a savepoint: a directory that belongs to the caller, with everything that a restore needs in it;
+  /// it may be moved, and no job changes it. Waits until it is there and all exactly-once output before it is
+  /// published; the job goes on meanwhile.
+  ///
+  /// Shape:   `path` is that directory: it is created, or there and empty. Returns it.
+  /// Errors:  as checkpoint(); StateError for a directory that cannot be used, or when the output is not
+  ///          published within the checkpoint timeout. Files of a savepoint that failed are removed.
+  std::string savepoint(const std::string& path);
+  /// Stops the job with a savepoint as its last checkpoint, and waits for the end; open windows stay in the
+  /// state, unless they are to be drained.
+  ///
+  /// Errors:  as savepoint(). When only the copying fails, the job has stopped all the same, and its last
+  ///          checkpoint is in the checkpoint directory.
+  std::string stop_with_savepoint(const std::string& path, const StopOptions& options = {});
   /// A keyed state of the running job: `state` of the step with that uid. K and V are what the step keeps, as
   /// for StateReader::read().
   ///

@@ -180,8 +180,19 @@ class LocalFileSystem final : public FileSystem {
     if (::rename(from.c_str(), to.c_str()) != 0) throw_file_error("rename to", to, errno);
   }
 
+  bool link(const std::string& from, const std::string& to) override {
+    if (::link(from.c_str(), to.c_str()) == 0) return true;
+    // Another disk, or one without hard links, or too many of them.
+    if (errno == EXDEV || errno == EPERM || errno == EOPNOTSUPP || errno == EMLINK) return false;
+    throw_file_error("link to", to, errno);
+  }
+
   void remove(const std::string& path) override {
     if (::unlink(path.c_str()) != 0) throw_file_error("remove", path, errno);
+  }
+
+  void remove_directory(const std::string& directory) override {
+    if (::rmdir(directory.c_str()) != 0) throw_file_error("remove directory", directory, errno);
   }
 
   void sync_directory(const std::string& directory) override {

@@ -72,8 +72,12 @@ class FileSystem {
   virtual std::vector<std::string> list(const std::string& directory) = 0;
   /// Replaces what `to` named, atomically.
   virtual void rename(const std::string& from, const std::string& to) = 0;
+  /// Gives the file `from` a second name; false when the two places cannot share a file: then copy it.
+  virtual bool link(const std::string& from, const std::string& to) = 0;
   /// Removes a file.
   virtual void remove(const std::string& path) = 0;
+  /// Removes a directory that is empty.
+  virtual void remove_directory(const std::string& directory) = 0;
   /// Returns when creations, renames and removals in `directory` survive a power loss.
   virtual void sync_directory(const std::string& directory) = 0;
   /// Creates what of the path is missing (0700) and syncs the parents.

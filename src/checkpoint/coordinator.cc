@@ -1,6 +1,8 @@
 #include "checkpoint/coordinator.h"
 
+#include <algorithm>
 #include <exception>
+#include <set>
 #include <utility>
 
 #include "levada/assert.h"
@@ -8,56 +10,75 @@
 
 #include "base/fail_point.h"
 #include "base/planted_bug.h"
+#include "checkpoint/manifest_file.h"
 
 namespace levada {
 
+// ---- CheckpointHistory
+
+void CheckpointHistory::add(CheckpointStatus status) {
+  statuses_.push_front(std::move(status));
+  if (statuses_.size() > kMost) statuses_.pop_back();
+}
+
+// ---- CheckpointCoordinator
+
 CheckpointCoordinator::CheckpointCoordinator(JobDirectory& directory, CheckpointOptions options,
                                              Manifest manifest, EpochSinks* sinks,
-                                             const Clock& clock, Log& log)
+                                             CheckpointHistory& history, const Clock& clock, Log& log)
     : directory_(directory),
       options_(std::move(options)),
       manifest_(std::move(manifest)),
       sinks_(sinks),
+      history_(history),
       clock_(clock),
       log_(log),
-      next_(clock.steady_now() + options_.interval) {}
+      next_(after_interval(clock.steady_now())) {}
 
-std::optional<Barrier> CheckpointCoordinator::trigger_if_due() {
-  if (running_ || final_ || clock_.steady_now() < next_) return std::nullopt;
-  return begin(false, false);
+SteadyTime CheckpointCoordinator::after_interval(SteadyTime time) const {
+  return options_.interval == Duration{0} ? kNever : time + options_.interval;
 }
 
-Barrier CheckpointCoordinator::trigger_final(bool stop) {
-  LEVADA_ASSERT(idle(), "the final checkpoint waits for the one under way");
-  return begin(true, stop);
+bool CheckpointCoordinator::may_trigger(bool final) const {
+  return !running_ && !final_ && (!final || retry_at_ == kNever || clock_.steady_now() >= retry_at_);
 }
 
-Barrier CheckpointCoordinator::begin(bool final, bool stop) {
+Barrier CheckpointCoordinator::trigger(const Trigger& trigger) {
+  LEVADA_ASSERT(may_trigger(trigger.final), "one checkpoint is under way at a time");
+  return begin(trigger);
+}
+
+Barrier CheckpointCoordinator::begin(const Trigger& trigger) {
   running_ = true;
-  final_ = final;
-  barrier_ = {.checkpoint = directory_.begin_checkpoint(), .stop = stop, .base = base_};
+  final_ = trigger.final;
+  retry_at_ = kNever;
+  barrier_ = {.checkpoint = directory_.begin_checkpoint(),
+              .stop = trigger.stop,
+              .drain = trigger.drain,
+              .savepoint = trigger.savepoint,
+              .base = trigger.savepoint ? 0 : base_};
   begun_ = clock_.steady_now();
-  next_ = begun_ + options_.interval;
+  next_ = after_interval(begun_);
   missing_ = manifest_.subtasks.size();
   has_answered_.assign(missing_, false);
-  bytes_ = 0;
+  status_ = {.id = barrier_.checkpoint, .savepoint = trigger.savepoint, .triggered = clock_.now()};
   if (sinks_ != nullptr) sinks_->barrier_under_way(barrier_.checkpoint);
   return barrier_;
 }
 
-bool CheckpointCoordinator::answered(std::size_t task, CheckpointId checkpoint, StateHandle state,
-                                     std::vector<StateHandle> older, std::uint64_t bytes,
-                                     const std::string& error) {
+bool CheckpointCoordinator::answered(std::size_t task, CheckpointId checkpoint, SnapshotResult result) {
   if (!running_ || checkpoint != barrier_.checkpoint || has_answered_[task]) return false;
   LEVADA_FAILPOINT("checkpoint.acked");
-  if (!error.empty()) {
-    end(false, error);
+  if (!result.error.empty()) {
+    end(false, result.error);
     return true;
   }
   has_answered_[task] = true;
-  manifest_.subtasks[task].state = std::move(state);
-  manifest_.subtasks[task].older = std::move(older);
-  bytes_ += bytes;
+  manifest_.subtasks[task].state = std::move(result.state);
+  manifest_.subtasks[task].older = std::move(result.older);
+  status_.bytes += result.bytes;
+  status_.aligned = std::max(status_.aligned, result.aligned);
+  status_.synchronous = std::max(status_.synchronous, result.synchronous);
   if (--missing_ > 0) return false;
   commit();
   return true;
@@ -85,7 +106,9 @@ void CheckpointCoordinator::commit() {
   manifest_.previous = base_ = manifest_.id;
   if (sinks_ != nullptr && !too_soon) sinks_->committed(manifest_);
   end(true, {});
-  directory_.sweep(static_cast<std::size_t>(options_.retained));
+  const auto swept = directory_.sweep(static_cast<std::size_t>(options_.retained));
+  history_.newest().retained = static_cast<std::uint32_t>(swept.retained);
+  last_ = history_.newest();
 }
 
 void CheckpointCoordinator::end(bool committed, const std::string& error) {
@@ -93,26 +116,49 @@ void CheckpointCoordinator::end(bool committed, const std::string& error) {
   if (sinks_ != nullptr) sinks_->barrier_under_way(0);
   outcome_ = {.checkpoint = barrier_.checkpoint, .committed = committed, .final = final_};
   const SteadyTime now = clock_.steady_now();
+  if (options_.interval > Duration{0}) next_ = std::max(next_, now + options_.min_pause);
+  status_.completed = committed;
+  status_.duration = std::chrono::duration_cast<Duration>(now - begun_);
   if (committed) {
     ++completed_;
     failing_since_ = kNever;
-    last_ = CheckpointStatus{.id = barrier_.checkpoint,
-                             .duration = std::chrono::duration_cast<Duration>(now - begun_),
-                             .bytes = bytes_};
+    count_state(status_);
+    status_.path = join_path(directory_.path(), manifest_file_name(barrier_.checkpoint));
+    history_.add(status_);
     return;
   }
   directory_.abandon(barrier_.checkpoint);
   ++failed_;
+  status_.error = error;
+  history_.add(status_);
   last_error_ = "checkpoint " + std::to_string(barrier_.checkpoint) + " failed: " + error;
   log_.warning(last_error_);
   if (failing_since_ == kNever) failing_since_ = now;
+  if (final_) retry_at_ = now + retry_pause();
   final_ = false;
+}
+
+// A final checkpoint is tried again soon, but not at once: what failed has had no time to change.
+Duration CheckpointCoordinator::retry_pause() const {
+  constexpr Duration kMost = 1s;
+  return options_.interval == Duration{0} ? kMost : std::min(options_.interval, kMost);
+}
+
+void CheckpointCoordinator::count_state(CheckpointStatus& status) const {
+  std::set<std::string> older;
+  for (const SubtaskState& subtask : manifest_.subtasks) {
+    status.full_bytes += subtask.state.length;
+    for (const StateHandle& file : subtask.older) {
+      if (older.insert(file.file).second) status.full_bytes += file.length;
+    }
+  }
+  status.older_files = static_cast<std::uint32_t>(older.size());
 }
 
 bool CheckpointCoordinator::record_published() {
   LEVADA_ASSERT(idle() && manifest_.final, "what was published is recorded after the final checkpoint");
-  if (clock_.steady_now() < next_ && failing_since_ != kNever) return false;
-  begin(true, false);
+  if (clock_.steady_now() < retry_at_ && retry_at_ != kNever) return false;
+  begin({.final = true});
   commit();
   return outcome_.committed;
 }
@@ -129,7 +175,8 @@ bool CheckpointCoordinator::exhausted() const {
 }
 
 SteadyTime CheckpointCoordinator::next_time() const noexcept {
-  return running_ ? begun_ + options_.timeout : next_;
+  if (running_) return begun_ + options_.timeout;
+  return retry_at_ != kNever ? retry_at_ : next_;
 }
 
 void CheckpointCoordinator::add_status(JobStatus& status) const {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,22 +22,41 @@
 #include "base/log.h"
 #include "checkpoint/epoch_sinks.h"
 #include "checkpoint/job_directory.h"
+#include "checkpoint/snapshot_result.h"
 #include "exchange/element.h"
 
 namespace levada {
 
+/// The newest checkpoints of a job that are over, newest first.
+class CheckpointHistory {
+ public:
+  static constexpr std::size_t kMost = 16;
+  void add(CheckpointStatus status);
+  CheckpointStatus& newest() { return statuses_.front(); }
+  const std::deque<CheckpointStatus>& all() const noexcept { return statuses_; }
+
+ private:
+  std::deque<CheckpointStatus> statuses_;
+};
+
 class CheckpointCoordinator {
  public:
   /// `manifest` has everything but ids, time, handles and sinks: its subtasks are in task order. `sinks`
-  /// null: none is exactly once.
+  /// null: none is exactly once. `history` outlives it and goes on over restarts.
   CheckpointCoordinator(JobDirectory& directory, CheckpointOptions options, Manifest manifest,
-                        EpochSinks* sinks, const Clock& clock, Log& log);
+                        EpochSinks* sinks, CheckpointHistory& history, const Clock& clock, Log& log);
 
-  /// Begins the next checkpoint if it is due. The caller sends the barrier to the sources.
-  std::optional<Barrier> trigger_if_due();
-  /// Begins the final checkpoint; the caller has seen idle(). `stop`: sources emit nothing after
-  /// it.
-  Barrier trigger_final(bool stop);
+  /// What kind of checkpoint is to begin.
+  struct Trigger {
+    bool final = false;      ///< none comes after it
+    bool stop = false;       ///< sources emit nothing after it
+    bool drain = false;      ///< with `stop`: the last watermark goes before it
+    bool savepoint = false;  ///< everything is written
+  };
+  /// Begins a checkpoint. REQUIRES: may_trigger(trigger.final). The caller sends the barrier to the sources.
+  Barrier trigger(const Trigger& trigger);
+  /// None is under way, and for a final one: one that failed was long enough ago.
+  bool may_trigger(bool final) const;
   /// After the final checkpoint: the same once more, with what has been published since. False: it could
   /// not be written; try again at next_time().
   bool record_published();
@@ -44,11 +64,9 @@ class CheckpointCoordinator {
   /// Makes the next checkpoint due after `delay`.
   void set_due_in(Duration delay) { next_ = clock_.steady_now() + delay; }
 
-  /// Task `task` has answered; `error` empty: with `state`, which refers to `older` files and was written with
-  /// `bytes`. Returns true when this completed or
-  /// ended the checkpoint: outcome() then says how.
-  bool answered(std::size_t task, CheckpointId checkpoint, StateHandle state,
-                std::vector<StateHandle> older, std::uint64_t bytes, const std::string& error);
+  /// Task `task` has answered. Returns true when this completed or ended the checkpoint: outcome() then says
+  /// how.
+  bool answered(std::size_t task, CheckpointId checkpoint, SnapshotResult result);
   /// Gives the checkpoint under way up when it has taken too long. True when it did.
   bool give_up_if_late();
   /// Gives the checkpoint under way up. REQUIRES: not idle().
@@ -60,6 +78,8 @@ class CheckpointCoordinator {
     bool final = false;
   };
   const Outcome& outcome() const noexcept { return outcome_; }
+  /// What was committed last. REQUIRES: outcome().committed.
+  const Manifest& manifest() const noexcept { return manifest_; }
 
   bool idle() const noexcept { return !running_; }
   /// Checkpoints have failed for longer than tolerated.
@@ -69,14 +89,18 @@ class CheckpointCoordinator {
   void add_status(JobStatus& status) const;
 
  private:
-  Barrier begin(bool final, bool stop);
+  Barrier begin(const Trigger& trigger);
   void commit();
   void end(bool committed, const std::string& error);
+  void count_state(CheckpointStatus& status) const;
+  SteadyTime after_interval(SteadyTime time) const;
+  Duration retry_pause() const;
 
   JobDirectory& directory_;
   CheckpointOptions options_;
   Manifest manifest_;
   EpochSinks* const sinks_;
+  CheckpointHistory& history_;
   const Clock& clock_;
   Log& log_;
 
@@ -85,10 +109,11 @@ class CheckpointCoordinator {
   Barrier barrier_;
   CheckpointId base_ = 0;  // the newest one committed by this coordinator
   SteadyTime begun_;
-  SteadyTime next_;
+  SteadyTime next_;                // the next trigger of the interval
+  SteadyTime retry_at_ = kNever;   // of a final one that failed
   std::size_t missing_ = 0;
   std::vector<bool> has_answered_;
-  std::uint64_t bytes_ = 0;
+  CheckpointStatus status_;  // of the one under way
   Outcome outcome_;
 
   SteadyTime failing_since_ = kNever;

@@ -235,15 +235,20 @@ EpochSinks::EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks)
 
 EpochSinks::~EpochSinks() = default;
 
-void EpochSinks::recover(const std::vector<Manifest>& manifests) {
-  if (!manifests.empty()) handed_over_ = manifests.back().id;
-  for (const auto& sink : sinks_) recover_sink(*sink, manifests);
+void EpochSinks::recover(const std::vector<Manifest>& manifests, RestoreOrigin origin) {
+  if (!manifests.empty()) {
+    if (origin != RestoreOrigin::kOwn) begun_with_ = manifests.back().id;
+    handed_over_ = manifests.back().id;
+  }
+  for (const auto& sink : sinks_) recover_sink(*sink, manifests, origin);
   forget_unretained(handed_over_);
 }
 
-void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests) {
-  const SinkState* const state =
-      manifests.empty() ? nullptr : find_state(manifests.back(), sink.spec_.uid);
+void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests,
+                              RestoreOrigin origin) {
+  const SinkState* const state = manifests.empty() || origin == RestoreOrigin::kOtherJob
+                                     ? nullptr
+                                     : find_state(manifests.back(), sink.spec_.uid);
   const bool anew = parts_.execute.new_sink_generation;
   std::size_t shards = static_cast<std::size_t>(std::max(1, sink.spec_.factory->shards()));
   std::vector<const SinkState*> chain;
@@ -265,7 +270,7 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
       history = history_of(chain, sink.epochs_, shard, parts_.clock->steady_now());
       history.clean = manifests.back().final && !sink.waiting_;
     }
-    history.newest = handed_over_;
+    history.newest = origin == RestoreOrigin::kOtherJob ? 0 : handed_over_;
     sink.recorded_.push_back(history.published);
     add_publisher(sink, static_cast<int>(shard), std::move(history), order);
   }
@@ -347,7 +352,7 @@ void EpochSinks::refuse_branch(const Manifest& manifest) const {
   for (auto at = older.rbegin(); at != older.rend() && before > handed_over_; ++at) {
     if (at->id == before) before = at->previous;
   }
-  if (before == handed_over_) return;
+  if (before == handed_over_ || (before == 0 && begun_with_ == handed_over_)) return;
   throw JobError(JobErrorCode::kSinkAhead, {}, -1,
                  "checkpoint " + std::to_string(manifest.id) + " does not come after checkpoint " +
                      std::to_string(handed_over_) +
@@ -413,6 +418,15 @@ void EpochSinks::fill(Manifest& manifest) const {
         if (parts_.directory->files().exists(path)) parts_.directory->files().remove(path);
       }
     }
+  }
+}
+
+void EpochSinks::fill_published(Manifest& manifest) const {
+  manifest.sinks.clear();
+  for (const auto& sink : sinks_) {
+    SinkState& state = manifest.sinks.emplace_back();
+    state = {.uid = sink->spec_.uid, .name = sink->spec_.name, .generation = sink->generation_};
+    for (const auto& publisher : sink->publishers_) state.published.push_back(publisher->published());
   }
 }
 

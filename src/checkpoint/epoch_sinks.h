@@ -38,6 +38,7 @@
 #include "checkpoint/epoch_log.h"
 #include "checkpoint/epoch_publisher.h"
 #include "checkpoint/job_directory.h"
+#include "checkpoint/restore.h"
 #include "levada/job.h"
 #include "levada/options.h"
 
@@ -130,7 +131,7 @@ class EpochSinks {
   // ---- attempts
   /// Before the first attempt: makes the publishers, which then have to be stepped. `manifests` are those
   /// that can be read, the one to restore last; empty: a fresh start.
-  void recover(const std::vector<Manifest>& manifests);
+  void recover(const std::vector<Manifest>& manifests, RestoreOrigin origin);
   /// All shards are fenced and their markers understood. Throws what a publisher failed with.
   bool recovered() const;
   /// Before every attempt after the first: `manifest` is the one it restores, if any.
@@ -150,6 +151,8 @@ class EpochSinks {
   /// Adds what the sinks have to the manifest `manifest.id`, whose subtasks have all answered. Throws
   /// StateError when some of it could not be written.
   void fill(Manifest& manifest) const;
+  /// Puts into the manifest what is published now. REQUIRES: all_published().
+  void fill_published(Manifest& manifest) const;
   void committed(const Manifest& manifest);
   /// 0: none is.
   void barrier_under_way(CheckpointId checkpoint);
@@ -167,7 +170,7 @@ class EpochSinks {
   void add_status(JobStatus& status) const;
 
  private:
-  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests);
+  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests, RestoreOrigin origin);
   void refuse_branch(const Manifest& manifest) const;
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
                      std::shared_ptr<ShardOrder> order);
@@ -176,6 +179,9 @@ class EpochSinks {
   Parts parts_;
   std::vector<std::unique_ptr<EpochSink>> sinks_;
   CheckpointId handed_over_ = 0;  // the newest manifest whose epochs the publishers have
+  // The checkpoint of another place that this start began with, after which the first one of its own names none
+  // as the one before; 0: it began with one of its own directory.
+  CheckpointId begun_with_ = 0;
   // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
   std::vector<std::vector<std::vector<CheckpointId>>> retained_;
 };

@@ -74,7 +74,14 @@ std::string JobDirectory::open_segment_name() const {
 
 // ---- opening
 
-void JobDirectory::open() {
+void JobDirectory::open(std::uint64_t after_incarnation) {
+  if (lock_ == nullptr) take_lock();
+  files_.create_directories(state_path_);
+  check_private(state_path_);
+  raise_incarnation(after_incarnation);
+}
+
+void JobDirectory::take_lock() {
   if (job_name_.empty()) throw StateError("a job with checkpoints needs a name");
   files_.create_directories(path_);
   check_private(path_);
@@ -86,9 +93,6 @@ void JobDirectory::open() {
         "another instance of job '" + job_name_ + "' is running: it holds '" + lock_path + "'");
   }
   LEVADA_FAILPOINT("checkpoint.directory.locked", kRestore);
-  files_.create_directories(state_path_);
-  check_private(state_path_);
-  raise_incarnation();
 }
 
 void JobDirectory::check_private(const std::string& directory) {
@@ -110,10 +114,10 @@ std::uint64_t JobDirectory::read_incarnation() {
   return *incarnation;
 }
 
-void JobDirectory::raise_incarnation() {
+void JobDirectory::raise_incarnation(std::uint64_t after) {
   const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
   const std::uint64_t newest = ids.empty() ? 0 : ids.front() >> 32;
-  incarnation_ = std::max(read_incarnation(), newest) + 1;
+  incarnation_ = std::max({read_incarnation(), newest, after}) + 1;
   if (LEVADA_PLANTED("directory.incarnation_not_raised") && incarnation_ > 1) --incarnation_;
   if (incarnation_ > UINT32_MAX) throw StateError("'" + path_ + "': too many incarnations");
   const std::string path = join_path(path_, "INCARNATION");
@@ -159,6 +163,21 @@ Manifest JobDirectory::read_manifest(CheckpointId id) {
 std::optional<Manifest> JobDirectory::newest_valid() {
   const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
   std::string first_problem;
+  std::optional<Manifest> manifest = first_valid(ids, first_problem);
+  if (manifest || ids.empty()) return manifest;
+  throw StateError("'" + path_ + "' has " + std::to_string(ids.size()) +
+                   " checkpoints but none that can be used; the newest: " + first_problem);
+}
+
+std::optional<Manifest> JobDirectory::newest_valid_of_this_start() {
+  std::vector<CheckpointId> ids = manifest_ids(files_, path_);
+  std::erase_if(ids, [&](CheckpointId id) { return id >> 32 != incarnation_; });
+  std::string first_problem;
+  return first_valid(ids, first_problem);
+}
+
+std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId>& ids,
+                                                  std::string& first_problem) {
   for (const CheckpointId id : ids) {
     try {
       Manifest manifest = read_manifest(id);
@@ -171,9 +190,15 @@ std::optional<Manifest> JobDirectory::newest_valid() {
       if (first_problem.empty()) first_problem = error.what();
     }
   }
-  if (ids.empty()) return std::nullopt;
-  throw StateError("'" + path_ + "' has " + std::to_string(ids.size()) +
-                   " checkpoints but none that can be used; the newest: " + first_problem);
+  return std::nullopt;
+}
+
+bool JobDirectory::has(const Manifest& manifest) {
+  try {
+    return files_.exists(manifest_path(manifest.id)) && read_manifest(manifest.id) == manifest;
+  } catch (const StateError&) {
+    return false;
+  }
 }
 
 std::vector<Manifest> JobDirectory::manifests_before(CheckpointId before) {
@@ -202,12 +227,13 @@ CheckpointId JobDirectory::begin_checkpoint() {
 }
 
 std::unique_ptr<StateFileWriter> JobDirectory::make_writer(CheckpointId id, std::uint32_t chain,
-                                                           std::uint32_t subtask) {
+                                                           std::uint32_t subtask,
+                                                           Compression compression) {
   std::string name(kTemporaryPrefix);
   name += padded(id) + "-" + std::to_string(chain) + "-" + std::to_string(subtask);
   return std::make_unique<StateFileWriter>(
       files_, state_path_, std::move(name),
-      [this, id](const std::string& file) { return reserve(id, file); });
+      [this, id](const std::string& file) { return reserve(id, file); }, compression);
 }
 
 // Of its own file before the rename: from here on no sweep removes the name, and one that did so just now
@@ -278,14 +304,15 @@ struct JobDirectory::Marked {
   std::vector<CheckpointId> unwanted;  // manifests
   std::set<std::string> used;          // names of state files, paths of segments
   CheckpointId newest = 0;             // of those that stay
+  std::size_t retained = 0;            // of those that stay, but for held and damaged ones
   bool complete = true;                // false: some manifest that stays could not be read
 };
 
 JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
   Marked marked;
-  std::size_t counted = 0;
+  std::size_t& counted = marked.retained;
   for (const CheckpointId id : manifest_ids(files_, path_)) {
-    if (counted == retained) {
+    if (counted == retained && !held_.contains(id)) {
       marked.unwanted.push_back(id);
       continue;
     }
@@ -305,7 +332,7 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
         }
       }
       marked.newest = std::max(marked.newest, id);
-      if (!uncounted_.contains(id)) ++counted;
+      if (!uncounted_.contains(id) && counted < retained) ++counted;
     } catch (const StateError& error) {
       // It may be the disk and not the manifest: as long as it stays, so do its files.
       marked.complete = false;
@@ -321,6 +348,7 @@ JobDirectory::Swept JobDirectory::sweep(std::size_t retained) noexcept {
     LEVADA_ASSERT(retained >= 1, "the newest checkpoint is always retained");
     require_owned();
     const Marked marked = mark(retained);
+    swept.retained = marked.retained;
     swept.manifests = remove_manifests(marked);
     LEVADA_FAILPOINT("checkpoint.sweep", kManifest);
     remove_state_files(marked, swept);

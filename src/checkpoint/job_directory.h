@@ -45,8 +45,10 @@ class JobDirectory {
   JobDirectory(FileSystem& files, std::string_view directory, std::string job_name, Log& log);
 
   /// Creates what is missing, refuses a directory that others may write, takes the lock and raises
-  /// the incarnation. Called once, before anything else.
-  void open();
+  /// the incarnation, above `after_incarnation`, too. Called once, before anything else.
+  void open(std::uint64_t after_incarnation = 0);
+  /// The first part of open(), for who has to read something that another instance may be changing.
+  void take_lock();
 
   std::uint64_t incarnation() const noexcept { return incarnation_; }
   /// The job's own directory.
@@ -62,7 +64,11 @@ class JobDirectory {
   /// each newer one that is damaged. Empty when there are no manifests at all; StateError when there are but
   /// none is good: a job never starts afresh over checkpoints that it cannot read.
   std::optional<Manifest> newest_valid();
+  /// The same of those that this start of the job has committed; empty when none of them is good.
+  std::optional<Manifest> newest_valid_of_this_start();
 
+  /// Whether the manifest is one of this directory's.
+  bool has(const Manifest& manifest);
   /// The manifests that can be read and are older than `id`, oldest first.
   std::vector<Manifest> manifests_before(CheckpointId id);
   /// Throws JobError, kFenced, when a later start of the job has taken the directory: its lock was lost
@@ -76,14 +82,22 @@ class JobDirectory {
   /// Makes the writer of one subtask's snapshot. `chain` and `subtask` only make its file's name
   /// unique.
   std::unique_ptr<StateFileWriter> make_writer(CheckpointId id, std::uint32_t chain,
-                                               std::uint32_t subtask);
+                                               std::uint32_t subtask,
+                                               Compression compression = Compression::kNone);
   /// Makes the checkpoint exist. When it throws, the checkpoint before is still the newest one,
   /// except that after a failed sync of the directory either may turn out to be.
   void commit(const Manifest& manifest);
   /// Ends a checkpoint that is not to be committed; a writer of it may still run and will throw.
   void abandon(CheckpointId id) noexcept;
 
+  /// Keeps a committed checkpoint and its files, whatever is retained, until let_go(). It is not counted then.
+  ///
+  /// Threads: of the coordinator.
+  void hold(CheckpointId id) { held_.insert(id); }
+  void let_go(CheckpointId id) { held_.erase(id); }
+
   struct Swept {
+    std::size_t retained = 0;  ///< what is left of complete checkpoints
     std::size_t manifests = 0;
     std::size_t state_files = 0;
     std::size_t segments = 0;
@@ -97,12 +111,13 @@ class JobDirectory {
   struct Marked;
 
   void check_private(const std::string& directory);
-  void raise_incarnation();
+  void raise_incarnation(std::uint64_t after);
   std::uint64_t read_incarnation();
   void write_synced(const std::string& path, std::string_view bytes);
 
   std::string manifest_path(CheckpointId id) const;
   Manifest read_manifest(CheckpointId id);
+  std::optional<Manifest> first_valid(const std::vector<CheckpointId>& ids, std::string& first_problem);
 
   bool reserve(CheckpointId id, const std::string& name);
   void write_and_name(const Manifest& manifest);
@@ -127,6 +142,7 @@ class JobDirectory {
   std::unique_ptr<FileLock> lock_;
   std::uint64_t incarnation_ = 0;
   std::set<CheckpointId> uncounted_;  // invariant 4
+  std::set<CheckpointId> held_;
 
   Mutex mutex_;
   std::uint32_t begun_ LEVADA_GUARDED_BY(mutex_) = 0;

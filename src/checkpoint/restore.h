@@ -23,6 +23,13 @@
 
 namespace levada {
 
+/// Where the checkpoint that a start of a job begins with comes from.
+enum class RestoreOrigin {
+  kOwn,        ///< the job's own directory, or nowhere: a fresh start
+  kElsewhere,  ///< a savepoint, or a checkpoint in another directory, of a job of this name
+  kOtherJob,   ///< a job of another name: its markers are not ours, so exactly-once sinks begin anew
+};
+
 class RestoredCheckpoint {
  public:
   /// The snapshot of one subtask.

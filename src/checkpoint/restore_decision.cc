@@ -48,11 +48,12 @@ WrittenNodes written_in(const RestoredCheckpoint& checkpoint) {
 class Decision {
  public:
   Decision(const RestoredCheckpoint& checkpoint, const std::vector<RestoringNode>& nodes,
-           const ExecuteOptions& execute)
+           RestoreOrigin origin, const ExecuteOptions& execute)
       : checkpoint_(checkpoint),
         manifest_(checkpoint.manifest()),
         written_(written_in(checkpoint)),
         nodes_(nodes),
+        origin_(origin),
         execute_(execute) {
     report_.checkpoint = manifest_.id;
     report_.job_name = manifest_.job_name;
@@ -144,11 +145,20 @@ class Decision {
     } else if (execute_.new_sink_generation) {
       add(RestoredKind::kSink, node.uid, {}, RestoreVerdict::kDropped,
           {"new_sink_generation: it begins anew, and " + waiting(*state) + " is dropped"});
+    } else if (origin_ != RestoreOrigin::kOwn && !state->epochs.empty()) {
+      add(RestoredKind::kSink, node.uid, {}, RestoreVerdict::kRefused, {elsewhere(*state)});
+    } else if (origin_ == RestoreOrigin::kOtherJob) {
+      add(RestoredKind::kSink, node.uid, {}, RestoreVerdict::kNew, {"what was published is another job's"});
     } else {
       add(RestoredKind::kSink, node.uid, {}, RestoreVerdict::kRestored, {waiting(*state) + " is published first"});
     }
   }
 
+  static std::string elsewhere(const SinkState& sink) {
+    return "output of '" + sink.name +
+           "' is not published yet, and the log of it is in that job's own directory; take a savepoint instead, "
+           "or, if that output may be missing, execute with new_sink_generation";
+  }
   static std::string waiting(const SinkState& sink) {
     return "output of " + std::to_string(sink.epochs.size()) + " epochs that waits";
   }
@@ -175,6 +185,10 @@ class Decision {
     const RestoringNode* const node = find_node(sink.uid);
     if (node != nullptr && node->exactly_once_sink) return;
     const bool refused = !sink.epochs.empty() && !execute_.new_sink_generation;
+    if (refused && origin_ != RestoreOrigin::kOwn) {
+      add(RestoredKind::kSink, sink.uid, {}, RestoreVerdict::kRefused, {elsewhere(sink)});
+      return;
+    }
     add(RestoredKind::kSink, sink.uid, {}, refused ? RestoreVerdict::kRefused : RestoreVerdict::kDropped,
         {refused ? "it has output of '" + sink.name +
                        "' that is not published yet, but the graph has no exactly-once sink with that uid; "
@@ -216,6 +230,7 @@ class Decision {
   const Manifest& manifest_;
   const WrittenNodes written_;
   const std::vector<RestoringNode>& nodes_;
+  const RestoreOrigin origin_;
   const ExecuteOptions& execute_;
   RestoreReport report_;
 };
@@ -234,8 +249,9 @@ void append_details(const RestoreItem& item, std::string& text) {
 }  // namespace
 
 RestoreReport decide_restore(const RestoredCheckpoint& checkpoint, const std::vector<RestoringNode>& nodes,
-                             std::uint32_t max_parallelism, const ExecuteOptions& execute) {
-  return Decision(checkpoint, nodes, execute).run(max_parallelism);
+                             std::uint32_t max_parallelism, RestoreOrigin origin,
+                             const ExecuteOptions& execute) {
+  return Decision(checkpoint, nodes, origin, execute).run(max_parallelism);
 }
 
 void throw_if_refused(const RestoreReport& report) {

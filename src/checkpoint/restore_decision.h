@@ -29,7 +29,8 @@ struct RestoringNode {
 };
 
 RestoreReport decide_restore(const RestoredCheckpoint& checkpoint, const std::vector<RestoringNode>& nodes,
-                             std::uint32_t max_parallelism, const ExecuteOptions& execute);
+                             std::uint32_t max_parallelism, RestoreOrigin origin,
+                             const ExecuteOptions& execute);
 
 /// Throws StateError with everything that the report refuses.
 void throw_if_refused(const RestoreReport& report);

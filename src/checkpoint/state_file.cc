@@ -12,7 +12,9 @@
 //   table          := node:string name:string schema:string count:varint kept*
 //   kept           := name_space:i64 older_file:varint      ascending by name_space
 //   block_entry    := table:varint name_space:i64 key_group:varint entries:varint
-//                     length:varint crc32c:u32
+//                     length:varint compression:u8 full_length:varint? crc32c:u32
+//                     (compression = 0: as it is; 1: an LZ4 block; 2: a Zstandard frame; then full_length is
+//                     there; length and crc32c are of what is stored)
 //   footer         := index_length:u64 index_crc32c:u32 "LVSTATE" version:u8
 //
 // The file's name is "state-" <XXH3-128 of all bytes, 32 hexadecimal digits> "-" <length, decimal>.
@@ -49,6 +51,8 @@ struct BlockEntry {
   std::uint32_t key_group = 0;
   std::uint32_t entries = 0;
   std::uint64_t length = 0;
+  Compression compression = Compression::kNone;
+  std::uint64_t full_length = 0;
   std::uint32_t crc = 0;
 };
 
@@ -58,6 +62,8 @@ void put(Bytes& out, const BlockEntry& entry) {
   put_varint(out, entry.key_group);
   put_varint(out, entry.entries);
   put_varint(out, entry.length);
+  put_number(out, static_cast<std::uint8_t>(entry.compression));
+  if (entry.compression != Compression::kNone) put_varint(out, entry.full_length);
   put_number(out, entry.crc);
 }
 
@@ -65,6 +71,14 @@ std::uint32_t take_u32(View& in) {
   const std::uint64_t value = in.take_varint();
   if (value > UINT32_MAX) throw StateError("a number has more than 32 bits");
   return static_cast<std::uint32_t>(value);
+}
+
+Compression take_compression(View& in) {
+  const auto value = in.take_number<std::uint8_t>();
+  if (value > static_cast<std::uint8_t>(Compression::kZstd)) {
+    throw StateError("a block is compressed in an unknown way");
+  }
+  return static_cast<Compression>(value);
 }
 
 [[noreturn]] void throw_damaged(const std::string& name, std::string_view what) {
@@ -92,11 +106,13 @@ struct StateFileWriter::Contents {
 };
 
 StateFileWriter::StateFileWriter(FileSystem& files, std::string directory,
-                                 std::string temporary_name, Reserve reserve)
+                                 std::string temporary_name, Reserve reserve,
+                                 Compression compression)
     : files_(files),
       directory_(std::move(directory)),
       temporary_path_(join_path(directory_, temporary_name)),
       reserve_(std::move(reserve)),
+      compressor_(compression),
       contents_(std::make_unique<Contents>()) {
   Bytes head;
   put_head(head);
@@ -133,11 +149,20 @@ void StateFileWriter::put_block(std::uint32_t table, StateBlock&& block) {
   LEVADA_ASSERT(table < contents_->schemas.size(), "a block belongs to a table that was begun");
   StateLayout::Place& place = contents_->layout.tables[table].spaces[block.name_space];
   LEVADA_ASSERT(place.file == 0, "a namespace that is kept is not written");
-  place.bytes += block.bytes.size();
-  put(contents_->blocks, {table, block.name_space, block.key_group, block.entries,
-                          block.bytes.size(), crc32c(block.bytes)});
+  const Bytes* const compressed = compressor_.compress(block.bytes);
+  const Bytes& stored = compressed != nullptr ? *compressed : block.bytes;
+  place.bytes += stored.size();
+  put(contents_->blocks,
+      {.table = table,
+       .name_space = block.name_space,
+       .key_group = block.key_group,
+       .entries = block.entries,
+       .length = stored.size(),
+       .compression = compressed != nullptr ? compressor_.how() : Compression::kNone,
+       .full_length = block.bytes.size(),
+       .crc = crc32c(stored)});
   ++contents_->block_count;
-  append(block.bytes);
+  append(stored);
 }
 
 void StateFileWriter::keep(std::uint32_t table, std::int64_t name_space, const StateHandle& file,
@@ -327,6 +352,9 @@ void StateFileReader::parse_index(View index, std::uint64_t index_at) {
     block.key_group = take_u32(index);
     block.entries = take_u32(index);
     block.length = index.take_varint();
+    block.compression = take_compression(index);
+    block.full_length =
+        block.compression == Compression::kNone ? block.length : index.take_varint();
     block.crc = index.take_number<std::uint32_t>();
     block.offset = offset;
     if (block.length > index_at - offset) throw StateError("a block is too long");
@@ -355,10 +383,18 @@ StateFileReader::Table StateFileReader::parse_table(View& index) const {
 }
 
 void StateFileReader::read_block(const Block& block, Bytes& into) const {
-  read(block.offset, block.length, into);
-  if (crc32c(into) != block.crc) {
-    throw_damaged(name_,
-                  "the checksum of the block at byte " + std::to_string(block.offset) + " differs");
+  Bytes compressed;
+  Bytes& stored = block.compression == Compression::kNone ? into : compressed;
+  read(block.offset, block.length, stored);
+  const auto damaged = [&](const char* what) {
+    throw_damaged(name_, what + std::to_string(block.offset) + " differs");
+  };
+  if (crc32c(stored) != block.crc) damaged("the checksum of the block at byte ");
+  if (block.compression == Compression::kNone) return;
+  try {
+    decompress(block.compression, compressed, block.full_length, into);
+  } catch (const StateError&) {
+    damaged("the decompressed length of the block at byte ");
   }
 }
 

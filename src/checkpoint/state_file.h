@@ -20,6 +20,7 @@
 #include "levada/state_backend.h"
 
 #include "base/file_system.h"
+#include "checkpoint/block_compression.h"
 #include "checkpoint/state_handle.h"
 #include "checkpoint/state_layout.h"
 
@@ -35,7 +36,7 @@ class StateFileWriter {
 
   /// Writes `directory`/`temporary_name` once there is more than fits inline.
   StateFileWriter(FileSystem& files, std::string directory, std::string temporary_name,
-                  Reserve reserve);
+                  Reserve reserve, Compression compression = Compression::kNone);
   ~StateFileWriter();
   StateFileWriter(const StateFileWriter&) = delete;
   StateFileWriter& operator=(const StateFileWriter&) = delete;
@@ -68,6 +69,7 @@ class StateFileWriter {
   std::string directory_;
   std::string temporary_path_;
   Reserve reserve_;
+  BlockCompressor compressor_;
   std::unique_ptr<Contents> contents_;
 };
 
@@ -83,8 +85,10 @@ class StateFileReader {
     std::uint32_t key_group = 0;
     std::uint32_t entries = 0;
     std::uint64_t offset = 0;
-    std::uint64_t length = 0;
-    std::uint32_t crc = 0;
+    std::uint64_t length = 0;  ///< as it is stored
+    Compression compression = Compression::kNone;
+    std::uint64_t full_length = 0;  ///< what it decompresses to, if it is true
+    std::uint32_t crc = 0;          ///< of what is stored
   };
   struct Kept {
     std::int64_t name_space = 0;
@@ -107,7 +111,7 @@ class StateFileReader {
   const std::vector<StateHandle>& older_files() const noexcept { return older_files_; }
   /// For messages.
   const std::string& name() const noexcept { return name_; }
-  /// Replaces `into` by the block's bytes; StateError when its checksum differs.
+  /// Replaces `into` by the block's bytes, decompressed; StateError when its checksum differs.
   void read_block(const Block& block, Bytes& into) const;
 
  private:

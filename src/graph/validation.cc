@@ -52,9 +52,14 @@ class Validation {
     if (options_.checkpoint.interval > Duration{0} && options_.checkpoint.directory.empty()) {
       add("options: checkpoint.interval is given but checkpoint.directory is not", here);
     }
-    if (options_.checkpoint.interval == Duration{0} && !options_.checkpoint.directory.empty()) {
-      add("options: checkpoint.directory is given but checkpoint.interval is not", here);
+    check_duration("checkpoint.interval", options_.checkpoint.interval);
+    check_duration("checkpoint.min_pause", options_.checkpoint.min_pause);
+    check_duration("checkpoint.timeout", options_.checkpoint.timeout);
+    check_duration("checkpoint.tolerable_failure", options_.checkpoint.tolerable_failure);
+    if (options_.checkpoint.compression > Compression::kZstd) {
+      add("options: checkpoint.compression is none of kNone, kLz4 and kZstd", here);
     }
+    check_restart();
     for (const Transformation& node : graph_.nodes()) {
       if (parallelism(node) > options_.max_parallelism) {
         add("parallelism " + std::to_string(parallelism(node)) + " of " + node.name +
@@ -62,6 +67,45 @@ class Validation {
             node.where);
       }
     }
+  }
+
+  // So long that nobody waits for it, and short enough to be added to any time.
+  void check_duration(const char* option, Duration value) {
+    constexpr Duration kMost = std::chrono::hours{24 * 36500};
+    if (value >= Duration{0} && value <= kMost) return;
+    add(std::string("options: ") + option + " must be from 0 to 100 years", std::source_location::current());
+  }
+
+  void check_restart() {
+    const auto here = std::source_location::current();
+    const RestartStrategy& restart = options_.restart;
+    const FixedDelay& fixed = restart.fixed_delay;
+    const ExponentialDelay& exponential = restart.exponential;
+    const FailureRate& rate = restart.failure_rate;
+    if (fixed.attempts < 0) add("options: restart: attempts must be at least 0", here);
+    check_duration("restart: delay", fixed.delay);
+    check_duration("restart: initial_backoff", exponential.initial_backoff);
+    check_duration("restart: max_backoff", exponential.max_backoff);
+    check_duration("restart: reset_backoff_threshold", exponential.reset_backoff_threshold);
+    if (exponential.initial_backoff == Duration{0}) {
+      add("options: restart: initial_backoff must be greater than 0", here);
+    }
+    if (exponential.max_backoff < exponential.initial_backoff) {
+      add("options: restart: max_backoff must not be less than initial_backoff", here);
+    }
+    // Written so that a number which is none is refused as well.
+    if (!(exponential.backoff_multiplier >= 1 && exponential.backoff_multiplier <= 1e9)) {
+      add("options: restart: backoff_multiplier must be from 1 to 1e9", here);
+    }
+    if (!(exponential.jitter_factor >= 0 && exponential.jitter_factor <= 1)) {
+      add("options: restart: jitter_factor must be from 0 to 1", here);
+    }
+    if (rate.max_failures_per_interval < 1) {
+      add("options: restart: max_failures_per_interval must be at least 1", here);
+    }
+    check_duration("restart: interval", rate.interval);
+    if (rate.interval == Duration{0}) add("options: restart: interval must be greater than 0", here);
+    check_duration("restart: delay", rate.delay);
   }
 
   void check_readers() {

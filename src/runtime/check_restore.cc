@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/percent_encoding.h"
 #include "checkpoint/checkpoint_reader.h"
 #include "operators/source_operator.h"
 #include "plan/physical_plan.h"
@@ -22,6 +23,14 @@ void add_splits(const RestoredCheckpoint& checkpoint, RestoreReport& report) {
     for (std::size_t i = 0; i < splits.size(); ++i) text += (i == 0 ? ": " : ", ") + splits[i].split.id;
     item.details.push_back(std::move(text));
   }
+}
+
+// For a job of the name that the checkpoint has.
+RestoreOrigin origin_of(const CheckpointReader& reader, const EnvironmentOptions& options) {
+  const std::string own =
+      join_path(options.checkpoint.directory, percent_encode(reader.manifest().job_name));
+  const bool is_own = options.checkpoint.enabled() && reader.directory() == own;
+  return is_own ? RestoreOrigin::kOwn : RestoreOrigin::kElsewhere;
 }
 
 }  // namespace
@@ -47,8 +56,9 @@ RestoreReport check_restore(FileSystem& files, std::string_view path, const Logi
   const CheckpointReader reader(files, path);
   reader.verify();
   const auto checkpoint = reader.open();
-  RestoreReport report = decide_restore(*checkpoint, restoring_nodes(graph, options),
-                                        static_cast<std::uint32_t>(options.max_parallelism), execute);
+  RestoreReport report =
+      decide_restore(*checkpoint, restoring_nodes(graph, options),
+                     static_cast<std::uint32_t>(options.max_parallelism), origin_of(reader, options), execute);
   add_splits(*checkpoint, report);
   return report;
 }

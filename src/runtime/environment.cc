@@ -47,7 +47,8 @@ Job StreamEnvironment::execute_async(std::string_view job_name, const ExecuteOpt
   JobHost host{.clock = &system_clock(), .files = &local_file_system(), .make_executor = {},
                .owner = random_owner()};
   host.make_executor = [options = options_] {
-    return std::make_unique<ThreadedExecutor>(options.threads, options.parallelism, system_clock());
+    return std::make_unique<ThreadedExecutor>(options.threads, options.parallelism,
+                                              options.checkpoint.bytes_per_second, system_clock());
   };
   auto control = std::make_shared<detail::JobControl>(std::string(job_name), std::move(plan), options_,
                                                       std::move(host), execute);

@@ -6,6 +6,12 @@
 
 namespace levada {
 
+namespace {
+
+using Kind = CheckpointRequests::Request::Kind;
+
+}  // namespace
+
 std::string_view to_string(JobState state) {
   switch (state) {
     case JobState::kStarting: return "starting";
@@ -43,5 +49,21 @@ void Job::check_query(const std::string& uid, const StateSpec& wanted) const {
 }
 void Job::cancel() noexcept { control_->cancel(); }
 void Job::request_stop() noexcept { control_->request_stop(); }
+
+CheckpointStatus Job::checkpoint() {
+  return control_->requests().wait(control_->ask({.kind = Kind::kCheckpoint}));
+}
+
+std::string Job::savepoint(const std::string& path) {
+  return control_->requests().wait(control_->ask({.kind = Kind::kSavepoint, .path = path})).path;
+}
+
+std::string Job::stop_with_savepoint(const std::string& path, const StopOptions& options) {
+  const auto ticket =
+      control_->ask({.kind = Kind::kStopWithSavepoint, .path = path, .drain = options.drain});
+  const CheckpointStatus status = control_->requests().wait(ticket);
+  control_->wait();
+  return status.path;
+}
 
 }  // namespace levada

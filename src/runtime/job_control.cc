@@ -9,6 +9,8 @@
 #include "base/fail_point.h"
 #include "base/planted_bug.h"
 #include "base/thread.h"
+#include "checkpoint/checkpoint_reader.h"
+#include "checkpoint/savepoint.h"
 #include "plan/plan_printer.h"
 #include "runtime/check_restore.h"
 
@@ -57,6 +59,13 @@ bool is_job_error(const std::exception_ptr& failure) {
   }
 }
 
+// What is asked of a job after its end, or was not done by then.
+JobError has_ended(JobState state, const std::string& job) {
+  const bool cancelled = state == JobState::kCancelled;
+  return JobError(cancelled ? JobErrorCode::kCancelled : JobErrorCode::kCheckpoint, {}, -1,
+                  "the job '" + job + (cancelled ? "' was cancelled" : "' has ended"));
+}
+
 std::size_t budget_of(const EnvironmentOptions& options) {
   return options.memory > 0 ? options.memory : default_memory_bytes();
 }
@@ -72,7 +81,7 @@ JobControl::JobControl(std::string name, std::shared_ptr<const PhysicalPlan> pla
       execute_(execute),
       log_(options_.log),
       memory_(budget_of(options_)),
-      restart_policy_(options_.restart, options_.checkpoint.enabled()) {
+      restart_policy_(options_.restart, options_.checkpoint.enabled(), host_.owner) {
   sem_init(&wake_, 0, 0);
 }
 
@@ -176,9 +185,13 @@ bool JobControl::step_state() {
 SteadyTime JobControl::next_time() const {
   if (state_ == JobState::kRestarting) return restart_at_;
   // Publishers wake it; a manifest that could not be written is tried again.
-  if (draining_ && !sinks_->all_published()) return kNever;
-  if (coordinator_ && ran_once_ && opened_count_ > 0) return coordinator_->next_time();
-  return kNever;
+  const SteadyTime publish_by =
+      savepoint_ && savepoint_->waits_for_output() ? savepoint_->publish_by() : kNever;
+  if (draining_ && !sinks_->all_published()) return publish_by;
+  if (!coordinator_ || !ran_once_ || opened_count_ == 0) return publish_by;
+  // What is due now waits for something else, which wakes the control.
+  if (publish_by != kNever && coordinator_->idle()) return publish_by;
+  return std::min(publish_by, coordinator_->next_time());
 }
 
 // ---- starting
@@ -200,13 +213,14 @@ bool JobControl::start_attempt() {
                      .splits = discover_splits(restored.get()),
                      .make_writer = {}};
   if (directory_) {
-    parts.make_writer = [directory = directory_.get()](CheckpointId id, int chain, int subtask) {
+    parts.make_writer = [directory = directory_.get(), compression = options_.checkpoint.compression](
+        CheckpointId id, int chain, int subtask) {
       return directory->make_writer(id, static_cast<std::uint32_t>(chain),
-                                    static_cast<std::uint32_t>(subtask));
+                                    static_cast<std::uint32_t>(subtask), compression);
     };
     coordinator_ = std::make_unique<CheckpointCoordinator>(*directory_, options_.checkpoint,
                                                            manifest_template(restored.get()),
-                                                           sinks_.get(), *host_.clock, log_);
+                                                           sinks_.get(), history_, *host_.clock, log_);
   }
   current_attempt_.store(++attempt_number_, std::memory_order_release);
   opened_count_ = ended_count_ = finished_count_ = 0;
@@ -264,15 +278,18 @@ void JobControl::recover_sinks() {
                         .memory = &memory_.epoch_log(),
                         .changed = [this] { sem_post(&wake_); }},
       specs);
-  std::vector<Manifest> manifests;
-  if (manifest != nullptr) {
-    manifests = directory_->manifests_before(manifest->id);
-    manifests.push_back(*manifest);  // not read again: it must not be missing
-  }
-  sinks_->recover(manifests);
+  sinks_->recover(manifests_to_recover(manifest), origin_);
   executor_->start_publishers(sinks_->publishers());
   MutexLock lock(mutex_);
   visible_sinks_ = sinks_.get();
+}
+
+std::vector<Manifest> JobControl::manifests_to_recover(const Manifest* restored) const {
+  if (restored == nullptr) return {};
+  std::vector<Manifest> manifests;
+  if (origin_ == RestoreOrigin::kOwn) manifests = directory_->manifests_before(restored->id);
+  manifests.push_back(*restored);  // not read again: it must not be missing
+  return manifests;
 }
 
 void JobControl::open_directory() {
@@ -280,21 +297,65 @@ void JobControl::open_directory() {
   auto directory = std::make_unique<JobDirectory>(*host_.files, options_.checkpoint.directory, name_,
                                                   log_);
   const PhaseScope phase(Phase::kRestore);
-  directory->open();
+  std::uint64_t after = 0;
+  if (!execute_.restore.empty()) {
+    directory->take_lock();
+    // Later than any start of the job that the checkpoint is of, so its ids and its owner are older than ours.
+    const Manifest manifest = CheckpointReader(*host_.files, execute_.restore).manifest();
+    after = std::max(manifest.incarnation, manifest.id >> 32);
+  }
+  directory->open(after);
   directory_ = std::move(directory);
 }
 
-std::shared_ptr<const RestoredCheckpoint> JobControl::restore() const {
-  if (!directory_) return nullptr;
+// The path of execute() wins, until this start has checkpoints of its own.
+std::shared_ptr<const RestoredCheckpoint> JobControl::restore() {
   const PhaseScope phase(Phase::kRestore);
+  if (execute_.restore.empty()) return directory_ ? restore_own() : nullptr;
+  const std::optional<Manifest> own =
+      directory_ ? directory_->newest_valid_of_this_start() : std::nullopt;
+  if (!own) return restore_path();
+  return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(), *own),
+                 RestoreOrigin::kOwn);
+}
+
+std::shared_ptr<const RestoredCheckpoint> JobControl::restore_own() {
   std::optional<Manifest> manifest = directory_->newest_valid();
   if (!manifest) return nullptr;
   // That of a later instance: this one may have lost its lock.
   if (manifest->id >> 32 > directory_->incarnation()) directory_->require_owned();
-  auto restored = std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
-                                                             std::move(*manifest));
+  return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
+                                                            std::move(*manifest)),
+                 RestoreOrigin::kOwn);
+}
+
+std::shared_ptr<const RestoredCheckpoint> JobControl::restore_path() {
+  const CheckpointReader reader(*host_.files, execute_.restore);
+  reader.verify();
+  const Manifest& manifest = reader.manifest();
+  const bool own = directory_ && directory_->has(manifest);
+  if (own) {
+    origin_ = RestoreOrigin::kOwn;
+  } else {
+    origin_ = manifest.job_name == name_ ? RestoreOrigin::kElsewhere : RestoreOrigin::kOtherJob;
+  }
+  auto restored = checked(reader.open(), origin_);
+  if (execute_.claim && !own) {
+    if (!manifest.savepoint) {
+      throw StateError("'" + execute_.restore + "' is a checkpoint of job '" + manifest.job_name +
+                       "' in that job's own directory: only a savepoint can be claimed");
+    }
+    claimed_ = manifest;
+    claimed_path_ = reader.directory();
+  }
+  return restored;
+}
+
+// As check_restore() decides.
+std::shared_ptr<const RestoredCheckpoint> JobControl::checked(
+    std::shared_ptr<const RestoredCheckpoint> restored, RestoreOrigin origin) const {
   throw_if_refused(decide_restore(*restored, restoring_nodes(*plan_->graph, options_),
-                                  static_cast<std::uint32_t>(options_.max_parallelism), execute_));
+                                  static_cast<std::uint32_t>(options_.max_parallelism), origin, execute_));
   return restored;
 }
 
@@ -334,7 +395,10 @@ std::map<int, std::vector<SplitState>> JobControl::discover_splits(
 
 Manifest JobControl::manifest_template(const RestoredCheckpoint* restored) const {
   Manifest manifest;
-  if (restored != nullptr) manifest.previous = restored->manifest().id;
+  // One of another place is not in this directory, where another may have its number.
+  const bool own = origin_ == RestoreOrigin::kOwn || restored == nullptr ||
+                   restored->manifest().id >> 32 == directory_->incarnation();
+  if (restored != nullptr && own) manifest.previous = restored->manifest().id;
   manifest.job_name = name_;
   manifest.max_parallelism = static_cast<std::uint32_t>(options_.max_parallelism);
   for (const PlanChain& chain : plan_->chains) {
@@ -361,6 +425,7 @@ bool JobControl::step_running() {
   bool progress = take_events();
   if (!attempt_) return true;  // an event was a failure
   progress = step_checkpoints() || progress;
+  progress = step_savepoint() || progress;
   progress = step_draining() || progress;
   progress = step_end() || progress;
   if (progress) publish();
@@ -390,8 +455,7 @@ void JobControl::take(Event& event) {
       break;
     case Event::Kind::kSnapshot:
       if (coordinator_->answered(static_cast<std::size_t>(event.task), event.checkpoint,
-                                 std::move(event.snapshot.state), std::move(event.snapshot.older),
-                                 event.snapshot.bytes, event.snapshot.error)) {
+                                 std::move(event.snapshot))) {
         take_outcome();
       }
       break;
@@ -403,11 +467,21 @@ void JobControl::take(Event& event) {
 
 void JobControl::take_outcome() {
   const CheckpointCoordinator::Outcome outcome = coordinator_->outcome();
+  publish();  // who is answered finds it in the status
   if (!outcome.committed) {
     if (outcome.final) final_begun_ = false;
+    requests_.failed(coordinator_->last_error(), outcome.final);
     tell_all(TaskMail::Kind::kAborted, outcome.checkpoint);
     return;
   }
+  if (const auto ticket = requests_.committed(history_.newest())) {
+    if (outcome.final) stop_requested_.store(true, std::memory_order_release);
+    directory_->hold(outcome.checkpoint);
+    savepoint_ = std::make_unique<PendingSavepoint>(
+        ticket, coordinator_->manifest(), history_.newest(),
+        outcome.final ? kNever : host_.clock->steady_now() + options_.checkpoint.timeout);
+  }
+  give_claimed_up();
   tell_all(TaskMail::Kind::kCommitted, outcome.checkpoint);
   if (!outcome.final) return;
   if (sinks_) {
@@ -441,34 +515,98 @@ bool JobControl::step_checkpoints() {
   if (coordinator_->exhausted()) {
     throw JobError(JobErrorCode::kCheckpoint, {}, -1, coordinator_->last_error());
   }
+  // A savepoint says exactly what was published before it, so nothing comes after it until that is out.
+  if (savepoint_ && savepoint_->waits_for_output()) return false;
   const bool all_read = ended_count_ == attempt_->tasks().size();
-  const bool stop = stop_requested_.load(std::memory_order_acquire);
-  if (!all_read && !stop) {
-    if (sinks_ && sinks_->wants_checkpoint()) coordinator_->set_due_in(Duration{0});
-    if (sinks_ && coordinator_->due() && sinks_->holds_checkpoints()) {
-      coordinator_->set_due_in(kHeldCheckpointPause);
-      return false;
-    }
-    const auto barrier = coordinator_->trigger_if_due();
-    if (barrier) tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = *barrier});
-    return barrier.has_value();
+  const bool stop =
+      stop_requested_.load(std::memory_order_acquire) || requests_.stop_waiting() != nullptr;
+  if (all_read || stop) return step_final_checkpoint(all_read, stop);
+  if (sinks_ && sinks_->wants_checkpoint()) coordinator_->set_due_in(Duration{0});
+  const bool asked = requests_.any_waiting(savepoint_ == nullptr);
+  if (!coordinator_->may_trigger(false) || (!asked && !coordinator_->due())) return false;
+  if (sinks_ && sinks_->holds_checkpoints()) {
+    coordinator_->set_due_in(kHeldCheckpointPause);
+    return false;
   }
+  trigger({});
+  return true;
+}
+
+bool JobControl::step_final_checkpoint(bool all_read, bool stop) {
   if (all_read && LEVADA_PLANTED("job.no_final_checkpoint")) {
     finishing_ = true;
     tell_all(TaskMail::Kind::kFinish, 0);
     return true;
   }
   if (state_ == JobState::kRunning) set_state(JobState::kStopping);
-  if (!coordinator_->idle() || final_begun_) return false;
+  if (final_begun_ || !coordinator_->may_trigger(true)) return false;
+  const CheckpointRequests::Ticket ticket = requests_.stop_waiting();
+  if (ticket && savepoint_) return false;  // one at a time
   final_begun_ = true;
-  tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = coordinator_->trigger_final(stop)});
+  trigger({.final = true, .stop = stop, .drain = ticket && ticket->drain});
   return true;
+}
+
+void JobControl::trigger(CheckpointCoordinator::Trigger trigger) {
+  trigger.savepoint = requests_.board(savepoint_ == nullptr, trigger.final);
+  tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = coordinator_->trigger(trigger)});
+}
+
+// ---- savepoints
+
+bool JobControl::step_savepoint() {
+  if (!savepoint_) return false;
+  if (savepoint_->waits_for_output()) {
+    if (!sinks_ || sinks_->all_published()) {
+      if (sinks_) sinks_->fill_published(savepoint_->manifest());
+      savepoint_->start(*host_.files, directory_->state_path(), executor_->background(),
+                        [this] { sem_post(&wake_); });
+      return true;
+    }
+    if (host_.clock->steady_now() < savepoint_->publish_by()) return false;
+    end_savepoint("its output is not published yet");
+    return true;
+  }
+  if (!savepoint_->done()) return false;
+  end_savepoint(savepoint_->error());
+  return true;
+}
+
+void JobControl::end_savepoint(const std::string& error) {
+  directory_->let_go(savepoint_->checkpoint());
+  const auto savepoint = std::exchange(savepoint_, nullptr);
+  const std::string& path = savepoint->ticket()->path;
+  if (error.empty()) {
+    CheckpointStatus status = savepoint->status();
+    status.path = path;
+    requests_.answer(savepoint->ticket(), status);
+    return;
+  }
+  const std::string what = "the savepoint '" + path + "' failed: " + error;
+  log_.warning(what);
+  requests_.refuse(savepoint->ticket(), std::make_exception_ptr(StateError(what)));
+}
+
+// A checkpoint of our own is complete, and refers to nothing of the savepoint that this start began with.
+void JobControl::give_claimed_up() {
+  if (!claimed_) return;
+  executor_->background().submit_limited(
+      [files = host_.files, path = claimed_path_, manifest = std::move(*claimed_), log = &log_] {
+        try {
+          remove_savepoint(*files, path, manifest);
+        } catch (const std::exception& failure) {
+          log->warning("the savepoint '" + path + "' was not removed: " + failure.what());
+        }
+        return std::size_t{0};
+      });
+  claimed_.reset();
 }
 
 // Without checkpoints a stop ends the sources, and the end of all input ends the job.
 bool JobControl::step_end() {
   const std::size_t all = attempt_->tasks().size();
   if (finished_count_ == all) {
+    if (savepoint_) return false;
     end(JobState::kFinished, nullptr);
     return true;
   }
@@ -521,6 +659,7 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
   const JobErrorCode code = code_of(failure, what);
   if (coordinator_ && !coordinator_->idle() && directory_) {
     coordinator_->give_up("the job failed");
+    requests_.failed(coordinator_->last_error(), false);
   }
   drop_attempt();
   preparing_ = draining_ = false;
@@ -529,7 +668,7 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
   const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint ||
                      code == JobErrorCode::kSinkAhead || code == JobErrorCode::kFenced ||
                      (sinks_ && sinks_->failed());
-  const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed();
+  const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed(host_.clock->steady_now());
   {
     MutexLock lock(mutex_);
     published_.last_error = what;
@@ -547,6 +686,8 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
 
 void JobControl::end(JobState state, std::exception_ptr error) {
   drop_attempt();
+  const CheckpointRequests::Ticket unfinished = savepoint_ ? savepoint_->ticket() : nullptr;
+  savepoint_.reset();
   if (sinks_) sinks_->interrupt();
   executor_.reset();
   coordinator_.reset();
@@ -559,6 +700,9 @@ void JobControl::end(JobState state, std::exception_ptr error) {
   sinks_.reset();
   directory_.reset();  // gives the lock back
   set_state(state);
+  const auto refusal = error != nullptr ? error : std::make_exception_ptr(has_ended(state, name_));
+  if (unfinished) requests_.refuse(unfinished, refusal);
+  requests_.close(refusal);
   {
     MutexLock lock(mutex_);
     error_ = std::move(error);
@@ -578,6 +722,7 @@ void JobControl::set_state(JobState state) {
 void JobControl::publish() {
   MutexLock lock(mutex_);
   if (!coordinator_) return;
+  published_.checkpoints.assign(history_.all().begin(), history_.all().end());
   published_.checkpoints_completed = published_.checkpoints_failed = 0;
   coordinator_->add_status(published_);
 }
@@ -637,6 +782,19 @@ void JobControl::cancel() noexcept {
 void JobControl::request_stop() noexcept {
   stop_requested_.store(true, std::memory_order_release);
   sem_post(&wake_);
+}
+
+CheckpointRequests::Ticket JobControl::ask(CheckpointRequests::Request request) {
+  if (!options_.checkpoint.enabled()) {
+    throw StateError("the job '" + name_ + "' takes no checkpoints and no savepoints: it has no "
+                     "checkpoint.directory");
+  }
+  if (request.kind != CheckpointRequests::Request::Kind::kCheckpoint) {
+    prepare_savepoint(*host_.files, request.path);
+  }
+  CheckpointRequests::Ticket ticket = requests_.ask(std::move(request));
+  sem_post(&wake_);
+  return ticket;
 }
 
 void JobControl::shut_down() noexcept {

@@ -32,7 +32,9 @@
 #include "levada/options.h"
 #include "plan/physical_plan.h"
 #include "runtime/attempt.h"
+#include "runtime/checkpoint_requests.h"
 #include "runtime/executor.h"
+#include "runtime/pending_savepoint.h"
 #include "runtime/restart_policy.h"
 
 namespace levada {
@@ -72,6 +74,10 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::string explain() const;
   void cancel() noexcept;
   void request_stop() noexcept;
+  /// Asks for a checkpoint, or for a savepoint, whose directory is prepared at once. Throws StateError when there
+  /// can be none.
+  CheckpointRequests::Ticket ask(CheckpointRequests::Request request);
+  const CheckpointRequests& requests() const noexcept { return requests_; }
   /// Throws StateError when no step has that uid and state, or it is of another type.
   void check_query(const std::string& uid, const StateSpec& wanted) const;
   /// The value of a key, both encoded. Waits for the owning task, and while the job restarts.
@@ -108,13 +114,23 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool prepare_attempt();
   void recover_sinks();
   void open_directory();
-  std::shared_ptr<const RestoredCheckpoint> restore() const;
+  std::shared_ptr<const RestoredCheckpoint> restore();
+  std::shared_ptr<const RestoredCheckpoint> restore_own();
+  std::shared_ptr<const RestoredCheckpoint> restore_path();
+  std::shared_ptr<const RestoredCheckpoint> checked(std::shared_ptr<const RestoredCheckpoint> restored,
+                                                    RestoreOrigin origin) const;
+  std::vector<Manifest> manifests_to_recover(const Manifest* restored) const;
   std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored);
   Manifest manifest_template(const RestoredCheckpoint* restored) const;
   bool step_running();
   bool take_events();
   void take(Event& event);
   bool step_checkpoints();
+  bool step_final_checkpoint(bool all_read, bool stop);
+  void trigger(CheckpointCoordinator::Trigger trigger);
+  bool step_savepoint();
+  void end_savepoint(const std::string& error);
+  void give_claimed_up();
   bool step_draining();
   bool step_end();
   void take_outcome();
@@ -139,11 +155,18 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<CheckpointCoordinator> coordinator_;
   RestartPolicy restart_policy_;
+  CheckpointRequests requests_;
+  CheckpointHistory history_;
   std::function<void(Attempt&)> on_attempt_;
 
   // Of the control.
   std::unique_ptr<Attempt> attempt_;
   std::shared_ptr<const RestoredCheckpoint> restored_;  // of the attempt being prepared
+  // Where the checkpoint that this start began with came from.
+  RestoreOrigin origin_ = RestoreOrigin::kOwn;
+  std::optional<Manifest> claimed_;  // the savepoint restored, while it is there and ours
+  std::string claimed_path_;
+  std::unique_ptr<PendingSavepoint> savepoint_;
   bool preparing_ = false;
   bool draining_ = false;  // the final checkpoint is there, its output is not all published
   int attempt_number_ = 0;

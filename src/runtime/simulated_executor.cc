@@ -29,7 +29,7 @@ bool SimulatedExecutor::step() {
     if (!publishers_[i].waits) publishing.push_back(i);
   }
   const std::size_t stepped = ready.size() + publishing.size();
-  const std::size_t choices = stepped + (jobs_.empty() ? 0 : 1);
+  const std::size_t choices = stepped + (has_job() ? 1 : 0);
   if (choices == 0) return false;
   const std::uint64_t choice = random_.below(choices);
   note(choice);
@@ -41,11 +41,25 @@ bool SimulatedExecutor::step() {
     step_publisher(publishing[choice - ready.size()]);
     return true;
   }
-  auto job = std::move(jobs_.front());
-  jobs_.pop_front();
-  job();
+  run_job();
   anything_changed();
   return true;
+}
+
+bool SimulatedExecutor::has_job() const {
+  return !jobs_.empty() || (!limited_.empty() && clock_.steady_now() >= limit_.ready_at());
+}
+
+void SimulatedExecutor::run_job() {
+  if (jobs_.empty()) {
+    const auto job = std::move(limited_.front());
+    limited_.pop_front();
+    limit_.take(job(), clock_.steady_now());
+    return;
+  }
+  const auto job = std::move(jobs_.front());
+  jobs_.pop_front();
+  job();
 }
 
 void SimulatedExecutor::step_task(std::size_t index) {
@@ -88,6 +102,7 @@ SteadyTime SimulatedExecutor::next_time() const {
   for (const Publishing& publishing : publishers_) {
     next = std::min(next, publishing.publisher->next_time());
   }
+  if (!limited_.empty() && !has_job()) next = std::min(next, limit_.ready_at());
   return next;
 }
 

@@ -13,14 +13,19 @@
 #include <vector>
 
 #include "base/random.h"
+#include "checkpoint/rate_limit.h"
+#include "levada/clock.h"
 #include "runtime/executor.h"
 
 namespace levada {
 
 class SimulatedExecutor final : public Executor, private BackgroundQueue {
  public:
-  /// `random` and `trace` outlive the executor and go on over restarts.
-  SimulatedExecutor(Random& random, std::uint64_t& trace) : random_(random), trace_(trace) {}
+  /// `random` and `trace` outlive the executor and go on over restarts. `bytes_per_second` is for the limited
+  /// jobs of the background; 0: no limit.
+  SimulatedExecutor(Random& random, std::uint64_t& trace, std::uint64_t bytes_per_second,
+                    const Clock& clock)
+      : random_(random), trace_(trace), clock_(clock), limit_(bytes_per_second) {}
 
   BackgroundQueue& background() override { return *this; }
   void start_publishers(const std::vector<EpochPublisher*>& publishers) override;
@@ -38,6 +43,9 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
 
  private:
   void submit(std::function<void()> job) override { jobs_.push_back(std::move(job)); }
+  void submit_limited(std::function<std::size_t()> job) override { limited_.push_back(std::move(job)); }
+  bool has_job() const;
+  void run_job();
   void step_task(std::size_t index);
   void step_publisher(std::size_t index);
   void note(std::uint64_t value);
@@ -54,10 +62,13 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
 
   Random& random_;
   std::uint64_t& trace_;
+  const Clock& clock_;
+  RateLimit limit_;
   ExecutorListener* listener_ = nullptr;
   std::vector<Runnable> tasks_;
   std::vector<Publishing> publishers_;
   std::deque<std::function<void()>> jobs_;
+  std::deque<std::function<std::size_t()>> limited_;
 };
 
 }  // namespace levada

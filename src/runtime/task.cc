@@ -120,7 +120,10 @@ void Task::take(const TaskMail& mail) {
       break;
     case TaskMail::Kind::kAborted:
       if (trigger_ && trigger_->checkpoint == mail.barrier.checkpoint) trigger_.reset();
-      if (gate_) gate_->abort(mail.barrier.checkpoint);
+      if (gate_) {
+        gate_->abort(mail.barrier.checkpoint);
+        note_alignment();
+      }
       if (snapshot_ && snapshot_->checkpoint() == mail.barrier.checkpoint) snapshot_.reset();
       for (const auto& stage : chain_->stages()) stage->op->aborted(mail.barrier.checkpoint);
       break;
@@ -170,7 +173,10 @@ StepResult Task::work() {
 
 // Drives the chain. Empty when it is idle or moved on.
 std::optional<StepResult> Task::drive() {
-  switch (chain_->drive()) {
+  const SteadyTime begun = barrier_in_chain_ ? parts_.clock->steady_now() : kNever;
+  const Chain::Result result = chain_->drive();
+  if (begun != kNever) note_synchronous(begun);
+  switch (result) {
     case Chain::Result::kProgress:
       linger();
       return StepResult::kProgress;
@@ -195,10 +201,10 @@ bool Task::do_due() {
 StepResult Task::poll_source() {
   if (take_source_time()) return StepResult::kProgress;
   if (trigger_) {
-    take_trigger();
+    if (!drain_source()) take_trigger();
     return StepResult::kProgress;
   }
-  if (stopped_ || source_done_) return wait(StepResult::kWaitingInput);
+  if (stopped_ || drained_ || source_done_) return wait(StepResult::kWaitingInput);
   BatchPtr batch = parts_.source_out->take_empty();
   running_source_ = true;
   const PollResult result = parts_.source->poll(*batch);
@@ -218,7 +224,7 @@ StepResult Task::poll_source() {
 
 // Event time follows the rows it was made from, before any other row; after the last time, the end.
 bool Task::take_source_time() {
-  if (stopped_) return false;
+  if (stopped_ || drained_) return false;
   if (parts_.source->time() != source_time_) {
     source_time_ = parts_.source->time();
     watermark_us_.store(source_time_.watermark.time_since_epoch().count(), std::memory_order_relaxed);
@@ -231,14 +237,47 @@ bool Task::take_source_time() {
   return true;
 }
 
+// The last watermark, before the barrier of a stop that drains. False: it was sent already.
+bool Task::drain_source() {
+  if (!trigger_->drain || stopped_ || drained_) return false;
+  drained_ = true;
+  source_time_ = {kMaxWatermark, false};
+  watermark_us_.store(source_time_.watermark.time_since_epoch().count(), std::memory_order_relaxed);
+  chain_->push_time(source_time_);
+  return true;
+}
+
 void Task::take_trigger() {
   const Barrier barrier = *std::exchange(trigger_, std::nullopt);
   if (barrier.stop) stopped_ = true;
+  push_barrier(barrier);
+}
+
+// From here until the barrier has passed, and the snapshot is begun, the task does nothing else.
+void Task::push_barrier(const Barrier& barrier) {
+  barrier_in_chain_ = true;
+  synchronous_ = Duration{0};
   chain_->push_barrier(barrier);
+}
+
+void Task::note_synchronous(SteadyTime begun) {
+  synchronous_ += std::chrono::duration_cast<Duration>(parts_.clock->steady_now() - begun);
+  if (barrier_in_chain_ || !snapshot_) return;  // barrier_passed() has come by otherwise
+  snapshot_->set_times(aligned_, synchronous_);
+}
+
+void Task::note_alignment() {
+  if (!gate_->aligner().aligning()) {
+    aligning_since_ = kNever;
+  } else if (aligning_since_ == kNever) {
+    aligning_since_ = parts_.clock->steady_now();
+  }
 }
 
 StepResult Task::poll_gate() {
   GateEvent event = gate_->poll();
+  const SteadyTime aligning_since = aligning_since_;
+  note_alignment();
   switch (event.kind) {
     case GateEvent::Kind::kNothing:
       return wait(StepResult::kWaitingInput);
@@ -253,7 +292,10 @@ StepResult Task::poll_gate() {
     case GateEvent::Kind::kBarrier: {
       const PhaseScope phase(Phase::kAlign);
       LEVADA_FAILPOINT("runtime.barrier.aligned");
-      chain_->push_barrier(event.barrier);
+      aligned_ = aligning_since == kNever
+                     ? Duration{0}
+                     : std::chrono::duration_cast<Duration>(parts_.clock->steady_now() - aligning_since);
+      push_barrier(event.barrier);
       break;
     }
     case GateEvent::Kind::kEnd:
@@ -303,6 +345,7 @@ void Task::linger() {
 void Task::barrier_passed(const Barrier& barrier) {
   const PhaseScope phase(Phase::kAlign);
   LEVADA_FAILPOINT("runtime.snapshot.begun");
+  barrier_in_chain_ = false;
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
   snapshot_begun_ = parts_.clock->steady_now();

@@ -134,7 +134,11 @@ class Task final : public Waker, public ChainListener {
   StepResult poll_source();
   StepResult poll_gate();
   bool take_source_time();
+  bool drain_source();
+  void note_alignment();
+  void note_synchronous(SteadyTime begun);
   void take_trigger();
+  void push_barrier(const Barrier& barrier);
   StepResult wait(StepResult reason);
   bool scan_snapshot(bool busy);
   bool scan_slice();
@@ -157,9 +161,14 @@ class Task final : public Waker, public ChainListener {
   std::optional<Barrier> trigger_;
   InputTime source_time_;
   SteadyTime pending_since_ = kNever;
+  SteadyTime aligning_since_ = kNever;  // the gate holds channels back
+  bool barrier_in_chain_ = false;
+  Duration aligned_{};      // of the barrier in the chain
+  Duration synchronous_{};  // so far
   bool opened_ = false;
   bool running_source_ = false;
   bool source_done_ = false;
+  bool drained_ = false;  // the last watermark was sent although the source has more
   bool stopped_ = false;
   bool finish_ = false;
   bool closed_ = false;

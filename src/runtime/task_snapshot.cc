@@ -21,6 +21,19 @@ struct TaskSnapshot::Writing {
   std::string error;
   std::uint32_t tables = 0;
   std::atomic<bool> aborted{false};
+
+  bool wanted() const { return error.empty() && !aborted.load(std::memory_order_acquire); }
+  // Returns the bytes written; after a failure nothing more is.
+  std::size_t run(const std::function<void(StateFileWriter&)>& write) {
+    if (!wanted()) return 0;
+    const std::uint64_t before = writer->size_bytes();
+    try {
+      write(*writer);
+    } catch (const std::exception& failure) {
+      error = failure.what();
+    }
+    return writer->size_bytes() - before;
+  }
 };
 
 class TaskSnapshot::Context final : public SnapshotContext {
@@ -84,15 +97,10 @@ SnapshotContext& TaskSnapshot::context(std::string_view node) {
   return *context_;
 }
 
-// Runs `write` in the background; after a first failure nothing more is written.
+// Runs `write` in the background.
 void TaskSnapshot::submit(std::function<void(StateFileWriter&)> write) {
-  background_.submit([writing = writing_, write = std::move(write)] {
-    if (!writing->error.empty() || writing->aborted.load(std::memory_order_acquire)) return;
-    try {
-      write(*writing->writer);
-    } catch (const std::exception& failure) {
-      writing->error = failure.what();
-    }
+  background_.submit_limited([writing = writing_, write = std::move(write)] {
+    return writing->run(write);
   });
 }
 
@@ -126,15 +134,11 @@ void TaskSnapshot::put_block(std::uint32_t table, StateBlock&& block) {
   const std::size_t bytes = held->bytes.capacity();
   memory_.acquire(bytes);
   MemoryShare& memory = memory_;
-  background_.submit([writing = writing_, &memory, table, held, bytes] {
-    if (writing->error.empty() && !writing->aborted.load(std::memory_order_acquire)) {
-      try {
-        writing->writer->put_block(table, std::move(*held));
-      } catch (const std::exception& failure) {
-        writing->error = failure.what();
-      }
-    }
+  background_.submit_limited([writing = writing_, &memory, table, held, bytes] {
+    const std::size_t written = writing->run(
+        [&](StateFileWriter& writer) { writer.put_block(table, std::move(*held)); });
     memory.release(bytes);
+    return written;
   });
 }
 
@@ -151,9 +155,11 @@ TaskSnapshot::Scan TaskSnapshot::scan() {
 
 void TaskSnapshot::finish() {
   finished_ = true;
-  background_.submit([writing = writing_] {
-    if (writing->aborted.load(std::memory_order_acquire)) return;
+  background_.submit_limited([writing = writing_, aligned = aligned_, synchronous = synchronous_] {
+    if (writing->aborted.load(std::memory_order_acquire)) return std::size_t{0};
     SnapshotResult result;
+    result.aligned = aligned;
+    result.synchronous = synchronous;
     result.error = writing->error;
     if (result.error.empty()) {
       try {
@@ -167,6 +173,7 @@ void TaskSnapshot::finish() {
     }
     writing->writer.reset();
     writing->done(std::move(result));
+    return std::size_t{0};
   });
 }
 

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/snapshot_result.h"
 #include "checkpoint/state_file.h"
 #include "checkpoint/state_layout.h"
 #include "levada/memory.h"
@@ -20,14 +21,6 @@
 #include "checkpoint/background.h"
 
 namespace levada {
-
-/// How a snapshot ended: a handle, or the reason why there is none.
-struct SnapshotResult {
-  StateHandle state;
-  std::vector<StateHandle> older;  ///< files that `state` refers to
-  std::uint64_t bytes = 0;         ///< newly written
-  std::string error;  ///< empty: it worked
-};
 
 /// What a snapshot leaves for the next ones to refer to. `layout` is written in the background before the
 /// snapshot's `done` is called, and read only when the checkpoint is known to be committed.
@@ -47,6 +40,11 @@ class TaskSnapshot final {
   ~TaskSnapshot();
 
   CheckpointId checkpoint() const noexcept { return checkpoint_; }
+  /// For the result: how long inputs were held back for it, and how long the task stood still.
+  void set_times(Duration aligned, Duration synchronous) noexcept {
+    aligned_ = aligned;
+    synchronous_ = synchronous;
+  }
   /// What the next snapshots can refer to once this checkpoint is committed.
   std::shared_ptr<const SnapshotBase> as_base() const noexcept;
   /// Where the operator with state id `node` writes; valid until the next call.
@@ -91,6 +89,8 @@ class TaskSnapshot final {
     bool done = false;
   };
   std::vector<Capturing> tables_;
+  Duration aligned_{};
+  Duration synchronous_{};
   bool finished_ = false;
 };
 

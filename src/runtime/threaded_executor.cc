@@ -9,6 +9,7 @@
 
 #include "base/mutex.h"
 #include "base/thread.h"
+#include "checkpoint/rate_limit.h"
 
 namespace levada {
 
@@ -167,7 +168,8 @@ class ThreadedExecutor::PublisherThread final : public Waker {
 
 class ThreadedExecutor::Writer final : public BackgroundQueue {
  public:
-  explicit Writer(const ThreadOptions& options) {
+  Writer(const ThreadOptions& options, std::uint64_t bytes_per_second, const Clock& clock)
+      : clock_(clock), limit_(bytes_per_second) {
     thread_ = start_thread(options.name_prefix + "-files", options.on_start, options.on_stop,
                            [this] { run(); });
   }
@@ -188,36 +190,60 @@ class ThreadedExecutor::Writer final : public BackgroundQueue {
     changed_.notify_one();
   }
 
+  void submit_limited(std::function<std::size_t()> job) override {
+    {
+      MutexLock lock(mutex_);
+      limited_.push_back(std::move(job));
+    }
+    changed_.notify_one();
+  }
+
  private:
-  // Runs what was submitted to the end: jobs own what others account for.
+  // Runs what was submitted to the end, then without a limit: jobs own what others account for.
   void run() {
     for (;;) {
       std::function<void()> job;
+      std::function<std::size_t()> limited;
       {
         MutexLock lock(mutex_);
-        while (jobs_.empty() && !stopping_) changed_.wait(mutex_);
-        if (jobs_.empty()) return;
-        job = std::move(jobs_.front());
-        jobs_.pop_front();
+        while (!may_run()) changed_.wait_until(mutex_, limited_.empty() ? kNever : limit_.ready_at());
+        if (jobs_.empty() && limited_.empty()) return;
+        if (!jobs_.empty()) {
+          job = std::move(jobs_.front());
+          jobs_.pop_front();
+        } else {
+          limited = std::move(limited_.front());
+          limited_.pop_front();
+        }
       }
-      job();
+      if (job) job();
+      if (limited) limit_.take(limited(), clock_.steady_now());
     }
   }
 
+  bool may_run() const LEVADA_REQUIRES(mutex_) {
+    if (!jobs_.empty() || stopping_) return true;
+    return !limited_.empty() && clock_.steady_now() >= limit_.ready_at();
+  }
+
+  const Clock& clock_;
+  RateLimit limit_;  // of the thread
   Mutex mutex_;
   CondVar changed_;
   std::deque<std::function<void()>> jobs_ LEVADA_GUARDED_BY(mutex_);
+  std::deque<std::function<std::size_t()>> limited_ LEVADA_GUARDED_BY(mutex_);
   bool stopping_ LEVADA_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
 // ---- the executor
 
-ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, const Clock& clock)
+ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, std::uint64_t bytes_per_second,
+                                   const Clock& clock)
     : options_(std::move(options)),
       worker_count_(options_.count > 0 ? options_.count : workers),
       clock_(clock),
-      writer_(std::make_unique<Writer>(options_)) {}
+      writer_(std::make_unique<Writer>(options_, bytes_per_second, clock)) {}
 
 ThreadedExecutor::~ThreadedExecutor() {
   stop();

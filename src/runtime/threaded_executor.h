@@ -20,7 +20,9 @@ namespace levada {
 
 class ThreadedExecutor final : public Executor {
  public:
-  ThreadedExecutor(ThreadOptions options, int workers, const Clock& clock);
+  /// `bytes_per_second` is for the limited jobs of the background; 0: no limit.
+  ThreadedExecutor(ThreadOptions options, int workers, std::uint64_t bytes_per_second,
+                   const Clock& clock);
   ~ThreadedExecutor() override;
 
   BackgroundQueue& background() override;

@@ -61,6 +61,7 @@ struct SimulatedFileSystem::State {
   Random random LEVADA_GUARDED_BY(mutex){0};
   std::vector<Fault> faults LEVADA_GUARDED_BY(mutex);
   std::uint64_t capacity_bytes LEVADA_GUARDED_BY(mutex) = std::numeric_limits<std::uint64_t>::max();
+  bool links LEVADA_GUARDED_BY(mutex) = true;
 
   void require_running() const LEVADA_REQUIRES(mutex) {
     if (crashed) throw SimulatedCrash{};
@@ -326,6 +327,11 @@ void SimulatedFileSystem::set_capacity_bytes(std::uint64_t bytes) {
   state_->capacity_bytes = bytes;
 }
 
+void SimulatedFileSystem::set_links(bool possible) {
+  MutexLock lock(state_->mutex);
+  state_->links = possible;
+}
+
 // ---- damage and inspection
 
 void SimulatedFileSystem::flip_bit(const std::string& path, std::uint64_t at, unsigned bit) {
@@ -428,6 +434,30 @@ void SimulatedFileSystem::rename(const std::string& from, const std::string& to)
     source.names.erase(name_of(from));
     target.names[name_of(to)] = inode;
   });
+}
+
+bool SimulatedFileSystem::link(const std::string& from, const std::string& to) {
+  MutexLock lock(state_->mutex);
+  state_->require_running();
+  if (!state_->links) return false;
+  const std::shared_ptr<Inode> inode = state_->inode("link to", from);
+  Directory& target = state_->directory("link to", parent_of(to));
+  if (target.names.contains(name_of(to))) throw_file_error("link to", to, EEXIST);
+  state_->change(FileOperation::kLink, "link to", to, [&] { target.names[name_of(to)] = inode; });
+  return true;
+}
+
+void SimulatedFileSystem::remove_directory(const std::string& directory) {
+  MutexLock lock(state_->mutex);
+  state_->require_running();
+  const bool empty = state_->directory("remove directory", directory).names.empty() &&
+                     std::none_of(state_->directories.begin(), state_->directories.end(),
+                                  [&](const auto& in) { return parent_of(in.first) == directory; });
+  if (!empty) throw_file_error("remove directory", directory, ENOTEMPTY);
+  state_->change(FileOperation::kRemove, "remove directory", directory,
+                 [&]() LEVADA_THREAD_ANNOTATION(no_thread_safety_analysis) {
+                   state_->directories.erase(directory);
+                 });
 }
 
 void SimulatedFileSystem::remove(const std::string& path) {

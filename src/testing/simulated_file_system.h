@@ -48,6 +48,7 @@ enum class FileOperation {
   kRead,
   kList,
   kRename,
+  kLink,
   kRemove,
   kSyncDirectory,
   kCreateDirectories,
@@ -78,6 +79,8 @@ class SimulatedFileSystem final : public FileSystem {
   void clear_faults();
   /// Appends fail with ENOSPC once all files together hold more.
   void set_capacity_bytes(std::uint64_t bytes);
+  /// Whether files can have a second name here; they can until it is said.
+  void set_links(bool possible);
 
   // ---- damage and inspection
 
@@ -97,7 +100,9 @@ class SimulatedFileSystem final : public FileSystem {
   std::optional<FileStatus> status(const std::string& path) override;
   std::vector<std::string> list(const std::string& directory) override;
   void rename(const std::string& from, const std::string& to) override;
+  bool link(const std::string& from, const std::string& to) override;
   void remove(const std::string& path) override;
+  void remove_directory(const std::string& directory) override;
   void sync_directory(const std::string& directory) override;
   void create_directories(const std::string& directory) override;
   std::uint64_t free_bytes(const std::string& directory) override;

@@ -9,17 +9,18 @@
 namespace levada::testing {
 
 SimulatedProcess::SimulatedProcess(std::string job_name, const StreamEnvironment& env, JobHost host,
-                                   Random& random, std::uint64_t& trace)
+                                   Random& random, std::uint64_t& trace, const ExecuteOptions& execute)
     : random_(random) {
   validate(*env.graph(), env.options());
   auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), env.options());
-  host.make_executor = [this, &random, &trace] {
-    auto executor = std::make_unique<SimulatedExecutor>(random, trace);
+  host.make_executor = [this, &random, &trace, clock = host.clock,
+                        limit = env.options().checkpoint.bytes_per_second] {
+    auto executor = std::make_unique<SimulatedExecutor>(random, trace, limit, *clock);
     executor_ = executor.get();
     return executor;
   };
   job_ = std::make_unique<detail::JobControl>(std::move(job_name), std::move(plan), env.options(),
-                                              std::move(host));
+                                              std::move(host), execute);
 }
 
 bool SimulatedProcess::step() {

@@ -21,7 +21,7 @@ class SimulatedProcess {
  public:
   /// Starts the job that `env` describes. The executors are ours, the rest of the host is given.
   SimulatedProcess(std::string job_name, const StreamEnvironment& env, JobHost host, Random& random,
-                   std::uint64_t& trace);
+                   std::uint64_t& trace, const ExecuteOptions& execute = {});
   SimulatedProcess(const SimulatedProcess&) = delete;
   SimulatedProcess& operator=(const SimulatedProcess&) = delete;
 

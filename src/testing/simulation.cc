@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <memory>
 #include <utility>
 
 #include "base/manual_clock.h"
+#include "base/percent_encoding.h"
 #include "base/random.h"
+#include "checkpoint/checkpoint_reader.h"
+#include "checkpoint/manifest_file.h"
 #include "testing/simulated_file_system.h"
 #include "testing/simulated_process.h"
 
@@ -30,8 +34,11 @@ class Simulation {
     for (int start = 0;; ++start) {
       start_process(start);
       const bool crashed = run_process();
-      if (!crashed) break;
-      crash();
+      if (crashed) {
+        crash();
+      } else if (!take_move()) {
+        break;
+      }
     }
     note_end();
     result_.trace = trace_;
@@ -47,13 +54,17 @@ class Simulation {
     }
     StreamEnvironment env(options);
     build_(env);
+    ExecuteOptions execute;
+    // A path that is given wins, so it is given once.
+    if (!restore_.empty() && !has_checkpoints()) execute.restore = restore_;
     process_ = std::make_unique<SimulatedProcess>(
-        "simulated", env,
+        name(), env,
         JobHost{.clock = &clock_, .files = &files_, .make_executor = {},
                 .owner = static_cast<std::uint64_t>(start) + 1},
-        random_, trace_);
+        random_, trace_, execute);
     if (!simulation_.align_barriers) process_->job().on_attempt(&switch_alignment_off);
     crash_in_ = crashes_left() ? 1 + random_.below(2 * simulation_.steps_per_crash) : 0;
+    move_in_ = result_.moves < simulation_.moves ? 1 + random_.below(2 * simulation_.steps_per_crash) : 0;
     plan_disk_fault();
   }
 
@@ -74,12 +85,99 @@ class Simulation {
       }
       if (crash_in_ > 0 && --crash_in_ == 0) return true;
       clock_.advance(kStepTime);
+      ask();
+      if (!check_savepoints()) return false;
       if (!process_->step() && !let_time_pass()) {
         result_.error = "nothing can make progress any more: " + process_->waiting();
         return false;
       }
     }
     return false;
+  }
+
+  std::string name() const {
+    return result_.moves == 0 ? "simulated" : "simulated " + std::to_string(result_.moves);
+  }
+
+  bool has_checkpoints() {
+    const std::string directory = join_path(options_.checkpoint.directory, percent_encode(name()));
+    return files_.exists(directory) && !manifest_ids(files_, directory).empty();
+  }
+
+  // What the host asks the job for now, if anything.
+  void ask() {
+    using Kind = CheckpointRequests::Request::Kind;
+    if (move_in_ > 0 && --move_in_ == 0) {
+      ask({.kind = Kind::kStopWithSavepoint}, move_);
+    }
+    if (simulation_.steps_per_request == 0 || random_.below(simulation_.steps_per_request) > 0) return;
+    if (random_.chance(0.5)) {
+      ask({.kind = Kind::kCheckpoint}, requests_.emplace_back());
+    } else {
+      ask({.kind = Kind::kSavepoint}, requests_.emplace_back());
+    }
+  }
+
+  void ask(CheckpointRequests::Request request, CheckpointRequests::Ticket& ticket) {
+    if (request.kind != CheckpointRequests::Request::Kind::kCheckpoint) {
+      request.path = "/savepoints/" + std::to_string(++paths_);
+    }
+    try {
+      ticket = process_->job().ask(std::move(request));
+    } catch (const StateError&) {
+      // The disk did not let it have a directory.
+    }
+    process_->anything_changed();
+  }
+
+  // Reads every savepoint back that has been taken. False: one was not as it must be.
+  bool check_savepoints() {
+    bool right = true;
+    std::erase_if(requests_, [&](const CheckpointRequests::Ticket& ticket) {
+      if (!ticket) return true;
+      const CheckpointRequests& requests = process_->job().requests();
+      if (!requests.is_answered(ticket)) return false;
+      try {
+        requests.wait(ticket);
+        if (!ticket->path.empty()) right = is_whole(ticket->path) && right;
+      } catch (const std::exception&) {
+        // It failed, and said so.
+      }
+      return true;
+    });
+    return right;
+  }
+
+  bool is_whole(const std::string& path) {
+    try {
+      CheckpointReader(files_, path).verify();
+      ++result_.savepoints;
+      return true;
+    } catch (const StateError& error) {
+      result_.error = error.what();
+      return false;
+    }
+  }
+
+  // The job has ended. True: it was stopped, to go on under another name, or where it is when there is no
+  // savepoint of it.
+  bool take_move() {
+    const CheckpointRequests::Ticket ticket = std::exchange(move_, nullptr);
+    const bool finished = process_->job().status().state == JobState::kFinished;
+    if (!ticket || !finished || !result_.error.empty()) return false;
+    note_process();
+    files_.clear_faults();
+    try {
+      process_->job().requests().wait(ticket);
+      if (!is_whole(ticket->path)) return false;
+      ++result_.moves;
+      restore_ = ticket->path;
+    } catch (const std::exception&) {
+      // The disk failed.
+    }
+    process_.reset();
+    requests_.clear();
+    return true;
   }
 
   bool let_time_pass() {
@@ -94,6 +192,8 @@ class Simulation {
     note_process();
     ++result_.crashes;
     process_.reset();  // before the disk forgets: its files and its lock are gone with it
+    requests_.clear();
+    move_ = nullptr;
     if (random_.chance(0.5)) {
       files_.kill();
     } else {
@@ -136,6 +236,11 @@ class Simulation {
   std::uint64_t trace_ = 0;
   SimulationResult result_;
   std::uint64_t crash_in_ = 0;
+  std::uint64_t move_in_ = 0;
+  int paths_ = 0;          // of savepoints
+  std::string restore_;    // that of the last move
+  CheckpointRequests::Ticket move_;
+  std::vector<CheckpointRequests::Ticket> requests_;
   std::unique_ptr<SimulatedProcess> process_;
 };
 

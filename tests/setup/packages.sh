@@ -1,7 +1,7 @@
 # The Debian packages and their installation. To be sourced after common.sh.
 
 packages_build=(ca-certificates g++ cmake ninja-build pkg-config librdkafka-dev libpqxx-dev libpq-dev
-  libsimdjson-dev libxxhash-dev libfmt-dev)
+  libsimdjson-dev libxxhash-dev liblz4-dev libzstd-dev libfmt-dev)
 packages_postgres=(postgresql-15 pgbouncer)
 packages_test=(libgtest-dev libgmock-dev libbenchmark-dev)
 packages_broker=(openjdk-17-jre-headless)

@@ -237,6 +237,14 @@ void ProcessFiles::rename(const std::string& from, const std::string& to) {
   });
 }
 
+bool ProcessFiles::link(const std::string& from, const std::string& to) {
+  return run(FileOperation::kLink, to, [&] { return disk_.link(from, to); });
+}
+
+void ProcessFiles::remove_directory(const std::string& directory) {
+  run(FileOperation::kRemove, directory, [&] { disk_.remove_directory(directory); });
+}
+
 void ProcessFiles::remove(const std::string& path) {
   run(FileOperation::kRemove, path, [&] {
     disk_.remove(path);

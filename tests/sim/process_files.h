@@ -94,7 +94,9 @@ class ProcessFiles final : public FileSystem {
   std::optional<FileStatus> status(const std::string& path) override;
   std::vector<std::string> list(const std::string& directory) override;
   void rename(const std::string& from, const std::string& to) override;
+  bool link(const std::string& from, const std::string& to) override;
   void remove(const std::string& path) override;
+  void remove_directory(const std::string& directory) override;
   void sync_directory(const std::string& directory) override;
   void create_directories(const std::string& directory) override;
   std::uint64_t free_bytes(const std::string& directory) override;

@@ -25,6 +25,10 @@ struct SimulationOptions {
   int crashes = 0;
   /// The mean number of steps between two crashes.
   std::uint64_t steps_per_crash = 400;
+  /// How often the job is stopped with a savepoint, at random steps, and goes on from that under another name.
+  int moves = 0;
+  /// The mean number of steps between two requests for a checkpoint or a savepoint; 0: there are none.
+  std::uint64_t steps_per_request = 0;
   /// The parallelism after each start, in turn; empty: that of the options.
   std::vector<int> parallelism{};
   /// Every so many disk operations (in the mean) one fails, until the last crash; 0: never.
@@ -41,6 +45,8 @@ struct SimulationResult {
   std::uint64_t steps = 0;
   int crashes = 0;
   int restores = 0;  ///< starts from a checkpoint
+  int moves = 0;
+  int savepoints = 0;  ///< taken on request; each was read back
   std::uint64_t checkpoints = 0;
   std::uint64_t disk_faults = 0;
 };

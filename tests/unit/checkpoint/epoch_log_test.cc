@@ -21,6 +21,7 @@ using testing::SimulatedFileSystem;
 class Jobs final : public BackgroundQueue {
  public:
   void submit(std::function<void()> job) override { jobs_.push_back(std::move(job)); }
+  void submit_limited(std::function<std::size_t()> job) override { jobs_.push_back(std::move(job)); }
   void run() {
     while (!jobs_.empty()) {
       auto job = std::move(jobs_.front());

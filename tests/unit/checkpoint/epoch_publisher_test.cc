@@ -22,6 +22,7 @@ using testing::TargetStep;
 class AtOnce final : public BackgroundQueue {
  public:
   void submit(std::function<void()> job) override { job(); }
+  void submit_limited(std::function<std::size_t()> job) override { job(); }
 };
 
 class Publisher : public ::testing::Test {

@@ -37,7 +37,9 @@ class CarelessFileSystem final : public FileSystem {
   std::optional<FileStatus> status(const std::string& path) override { return files_.status(path); }
   std::vector<std::string> list(const std::string& path) override { return files_.list(path); }
   void rename(const std::string& from, const std::string& to) override { files_.rename(from, to); }
+  bool link(const std::string& from, const std::string& to) override { return files_.link(from, to); }
   void remove(const std::string& path) override { files_.remove(path); }
+  void remove_directory(const std::string& path) override { files_.remove_directory(path); }
   void create_directories(const std::string& path) override { files_.create_directories(path); }
   std::uint64_t free_bytes(const std::string& path) override { return files_.free_bytes(path); }
   std::unique_ptr<FileLock> try_lock(const std::string& path) override {

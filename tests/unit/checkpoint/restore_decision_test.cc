@@ -27,7 +27,8 @@ class Decision : public ::testing::Test {
     manifest_.sinks = {{.uid = "out", .name = "files", .published = {5}}};
   }
 
-  RestoreReport decide(const std::vector<RestoringNode>& nodes, const ExecuteOptions& execute = {}) {
+  RestoreReport decide(const std::vector<RestoringNode>& nodes, const ExecuteOptions& execute = {},
+                       RestoreOrigin origin = RestoreOrigin::kOwn) {
     StateFileWriter writer(files_, "/state", "tmp", [](const std::string&) { return true; });
     writer.put_operator_state("source", "splits", "bytes");
     Bytes value;
@@ -37,7 +38,7 @@ class Decision : public ::testing::Test {
     writer.put_block(writer.begin_table("totals", "rolling", "string -> int32"), testing::block_of(0, "\1a1234"));
     manifest_.subtasks = {{"all", 0, writer.finish()}};
     const RestoredCheckpoint checkpoint(files_, "/state", manifest_);
-    return decide_restore(checkpoint, nodes, 16, execute);
+    return decide_restore(checkpoint, nodes, 16, origin, execute);
   }
 
   static RestoringNode source() { return {.uid = "source", .states = {{.name = "splits"}}, .source = true}; }
@@ -135,6 +136,19 @@ TEST_F(Decision, KnowsWhatBecomesOfTheOutputOfSinks) {
   const ExecuteOptions anew{.new_sink_generation = true};
   EXPECT_EQ(verdict(decide({source(), totals()}, anew), "out", ""), RestoreVerdict::kDropped);
   EXPECT_EQ(verdict(decide({source(), totals(), sink()}, anew), "out", ""), RestoreVerdict::kDropped);
+}
+
+TEST_F(Decision, KnowsThatOnlyTheJobsOwnDirectoryHasTheLogOfWhatWaits) {
+  for (const RestoreOrigin origin : {RestoreOrigin::kElsewhere, RestoreOrigin::kOtherJob}) {
+    manifest_.sinks[0].epochs.clear();
+    EXPECT_EQ(verdict(decide({source(), totals(), sink()}, {}, origin), "out", ""),
+              origin == RestoreOrigin::kElsewhere ? RestoreVerdict::kRestored : RestoreVerdict::kNew);
+    manifest_.sinks[0].epochs = {{.id = 6, .segments = {{}}}};
+    for (const auto& nodes : {std::vector{source(), totals(), sink()}, std::vector{source(), totals()}}) {
+      EXPECT_THAT(decide(nodes, {}, origin).text(), HasSubstr("in that job's own directory"));
+      EXPECT_EQ(verdict(decide(nodes, {.new_sink_generation = true}, origin), "out", ""), RestoreVerdict::kDropped);
+    }
+  }
 }
 
 TEST_F(Decision, RefusesAnotherMaxParallelism) {

@@ -6,6 +6,7 @@
 #include "levada/error.h"
 
 #include "base/crc32c.h"
+#include "base/random.h"
 #include "checkpoint_builder.h"
 #include "testing/simulated_file_system.h"
 
@@ -339,6 +340,124 @@ TEST_F(StateFile, SaysWhenItsVersionIsFromTheFuture) {
   }
 }
 
+class CompressedStateFile : public StateFile, public ::testing::WithParamInterface<Compression> {
+ protected:
+  // Two blocks that get smaller and one that does not.
+  StateHandle write_compressed(std::size_t size) {
+    StateFileWriter writer(files_, "/state", "tmp-1", [](const std::string&) { return true; },
+                           GetParam());
+    const std::uint32_t table = writer.begin_table("window", "windows", "{a:int64}");
+    writer.put_block(table, block_of(0, std::string(size, 'x')));
+    writer.put_block(table, block_of(1, noise(size)));
+    writer.put_block(table, block_of(2, std::string(2 * size, 'y')));
+    return writer.finish();
+  }
+
+  static std::string noise(std::size_t size) {
+    Random random(5);
+    std::string bytes;
+    while (bytes.size() < size) bytes += static_cast<char>(random.next());
+    return bytes;
+  }
+
+  void expect_blocks(const StateHandle& handle, std::size_t size) {
+    const StateFileReader reader(files_, "/state", handle);
+    const auto& blocks = reader.tables().at(0).blocks;
+    ASSERT_EQ(blocks.size(), 3u);
+    EXPECT_EQ(blocks[0].compression, GetParam());
+    EXPECT_EQ(blocks[1].compression, Compression::kNone) << "stored as it is";
+    EXPECT_EQ(blocks[2].compression, GetParam());
+    const std::string expected[] = {std::string(size, 'x'), noise(size), std::string(2 * size, 'y')};
+    for (std::size_t i = 0; i < 3; ++i) {
+      Bytes bytes;
+      reader.read_block(blocks[i], bytes);
+      EXPECT_EQ(bytes, expected[i]);
+      EXPECT_EQ(blocks[i].full_length, expected[i].size());
+    }
+  }
+};
+
+TEST_P(CompressedStateFile, ReadsBackAndIsSmaller) {
+  const StateHandle inlined = write_compressed(5'000);
+  EXPECT_TRUE(inlined.is_inline());
+  expect_blocks(inlined, 5'000);
+  const StateHandle file = write_compressed(100'000);
+  EXPECT_FALSE(file.is_inline());
+  EXPECT_LT(file.length, 105'000u);
+  expect_blocks(file, 100'000);
+  verify_state(files_, "/state", file);
+}
+
+// Every bit of it: refused, or what it says is right all the same.
+TEST_P(CompressedStateFile, WithAnyBitFlippedNeverReadsBackWrong) {
+  const StateHandle handle = write_compressed(300);
+  ASSERT_TRUE(handle.is_inline());
+  for (std::size_t bit = 0; bit < handle.inline_bytes.size() * 8; ++bit) {
+    StateHandle damaged = handle;
+    damaged.inline_bytes[bit / 8] ^= static_cast<char>(1 << (bit % 8));
+    try {
+      expect_blocks(damaged, 300);
+    } catch (const StateError&) {
+    }
+  }
+}
+
+// Its index is whole and lies: the length that a block has unpacked is anything.
+TEST_P(CompressedStateFile, WhoseBlockLiesAboutItsLengthIsRefusedWithoutAllocatingIt) {
+  const StateHandle handle = write_compressed(100'000);
+  const StateFileReader reader(files_, "/state", handle);
+  for (const std::uint64_t lie : {std::uint64_t{99'999}, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+    StateFileReader::Block block = reader.tables()[0].blocks[0];
+    block.full_length = lie;
+    Bytes bytes;
+    EXPECT_THROW(reader.read_block(block, bytes), StateError);
+    EXPECT_LT(bytes.capacity(), 1'000'000u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, CompressedStateFile, ::testing::Values(Compression::kLz4, Compression::kZstd),
+                         [](const auto& of) { return of.param == Compression::kLz4 ? "Lz4" : "Zstd"; });
+
+TEST_F(StateFile, SaysHowEachBlockIsCompressed) {
+  StateFileWriter writer(files_, "/state", "tmp-1", [](const std::string&) { return true; },
+                         Compression::kLz4);
+  writer.put_block(writer.begin_table("n", "t", "s"), {2, 3, 1, std::string(300, 'x')});
+  const StateHandle handle = writer.finish();
+  const Bytes* stored = nullptr;
+  BlockCompressor compressor(Compression::kLz4);
+  stored = compressor.compress(std::string(300, 'x'));
+  ASSERT_NE(stored, nullptr);
+  Bytes entry;
+  put_number(entry, std::int64_t{2});
+  put_varint(entry, 3);
+  put_varint(entry, 1);
+  put_varint(entry, stored->size());
+  entry += '\x01';
+  put_varint(entry, 300);
+  put_number(entry, crc32c(*stored));
+  EXPECT_THAT(handle.inline_bytes, HasSubstr(*stored));
+  EXPECT_THAT(handle.inline_bytes, HasSubstr(entry));
+}
+
+TEST_F(StateFile, WithAnUnknownCompressionIsRefused) {
+  StateHandle handle = write(1, 10);
+  // The flag is in front of the last block's checksum, before the footer.
+  Bytes& bytes = handle.inline_bytes;
+  const std::size_t footer = bytes.size() - 20;
+  bytes[footer - 5] = 3;
+  View lengths(std::string_view(bytes).substr(footer));
+  const auto index_length = lengths.take_number<std::uint64_t>();
+  Bytes crc;
+  put_number(crc, crc32c(std::string_view(bytes).substr(footer - index_length, index_length)));
+  bytes.replace(footer + 8, 4, crc);
+  try {
+    const StateFileReader reader(files_, "/state", handle);
+    FAIL();
+  } catch (const StateError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("compressed in an unknown way"));
+  }
+}
+
 // The format never changes silently.
 TEST_F(StateFile, HasTheBytesItAlwaysHad) {
   const auto writer = make_writer();
@@ -356,7 +475,7 @@ TEST_F(StateFile, HasTheBytesItAlwaysHad) {
   put_number(index, std::int64_t{9});
   index += Bytes("\0\x01\0", 3);
   put_number(index, std::int64_t{2});
-  index += Bytes("\x03\x01\x05", 3);
+  index += Bytes("\x03\x01\x05\0", 4);
   put_number(index, crc32c("bytes"));
   Bytes expected(
       "LVSTATE\x01"
