@@ -116,6 +116,22 @@ class DataStream : public detail::Named<DataStream<T>> {
     }
   }
 
+  /// Turns each row into any number of rows, by a function that may keep OperatorState: process.h, state.h.
+  ///
+  /// Shape:   a struct with void process(const T&, Context<R>&), or a lambda of that shape -> DataStream<R>.
+  /// State:   what the struct's state members keep; keyed ones do not compile here.
+  template <class R, class F>
+  DataStream<R> process(F f, std::source_location where = std::source_location::current()) const;
+
+  /// Sends every row to every subtask of the step that this is connected to.
+  BroadcastStream<T> broadcast() const { return BroadcastStream<T>(*this); }
+
+  /// This stream and one that all subtasks see whole; then `.process<R>(function)`.
+  template <class U>
+  UnkeyedBroadcastStreams<T, U> connect(const BroadcastStream<U>& broadcast) const {
+    return {*this, broadcast};
+  }
+
   /// This stream and the others as one; rows of different streams interleave in any order.
   template <class... S>
     requires(std::same_as<S, DataStream<T>> && ...)
@@ -209,4 +225,5 @@ class DataStream : public detail::Named<DataStream<T>> {
 
 }  // namespace levada
 
+#include "levada/connected_streams.h"
 #include "levada/keyed_stream.h"

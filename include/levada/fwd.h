@@ -17,6 +17,14 @@ template <class K, class T>
 class KeyedStream;
 template <class K, class T>
 class WindowedStream;
+template <class T>
+class BroadcastStream;
+template <class T, class U>
+class UnkeyedBroadcastStreams;
+template <class K, class T, class U>
+class KeyedBroadcastStreams;
+template <class K, class T, class U>
+class ConnectedStreams;
 template <class R>
 class Collector;
 template <class T>

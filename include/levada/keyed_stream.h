@@ -10,6 +10,7 @@
 
 #include "levada/data_stream.h"
 #include "levada/detail/keyed_operators.h"
+#include "levada/detail/process_kernel.h"
 #include "levada/windowed_stream.h"
 
 namespace levada {
@@ -64,6 +65,50 @@ class KeyedStream : public detail::StreamHandle {
     return rolling<typename G::Row>("aggregate", G(std::move(aggregates)...),
                                     std::source_location::current());
   }
+
+  /// Turns each row into any number of rows, by a function with state and timers of the row's key: process.h,
+  /// state.h.
+  ///
+  /// Shape:   a struct with void process(const T&, KeyedContext<K, R>&) and, if it wants,
+  ///          void on_timer(Timestamp, KeyedContext<K, R>&); or a lambda of the first shape -> DataStream<R>.
+  /// Order:   rows of a key in the order in which they come; timers in the order of their times.
+  /// State:   what the struct's state members keep.
+  /// Errors:  GraphError when two states have one name, or one is no direct member of the struct; an
+  ///          exception from the function fails the job; StateError when state outgrows its budget.
+  /// Cost:    one look-up in a flat table for each use of a state.
+  template <class R, class F>
+  DataStream<R> process(F f, std::source_location where = std::source_location::current()) const {
+    using C = KeyedContext<K, R>;
+    constexpr bool kFits = detail::Processes<F, T, C>;
+    static_assert(kFits, "process<Out>: the function needs void process(const Row&, KeyedContext<Key, Out>&)");
+    if constexpr (kFits) {
+      const auto states = detail::states_of_keyed<K, R>(f);
+      using Kernel = detail::KeyedKernel<K, T, R, F>;
+      return DataStream<R>(graph_, add(detail::function_node(
+                                       *graph_, states, batch_type<R>(),
+                                       detail::process_factory<Kernel>(std::move(f), 1, selector_), where)));
+    } else {
+      return {};
+    }
+  }
+
+  /// This stream and one that all subtasks see whole; then `.process<R>(function)`.
+  template <class U>
+  KeyedBroadcastStreams<K, T, U> connect(const BroadcastStream<U>& broadcast) const {
+    return {*this, broadcast};
+  }
+  /// This stream and another with the same type of key; then `.process<R>(function)`.
+  template <class U>
+  ConnectedStreams<K, T, U> connect(const KeyedStream<K, U>& other) const {
+    return {*this, other};
+  }
+  template <class K2, class U>
+    requires(!std::is_same_v<K, K2>)
+  void connect(const KeyedStream<K2, U>&) const {
+    static_assert(sizeof(K2) == 0, "connect: the two streams have keys of different types");
+  }
+
+  const Selector& selector() const noexcept { return selector_; }
 
  private:
   template <class R, class G>

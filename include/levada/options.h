@@ -130,8 +130,8 @@ struct ExecuteOptions {
 
 /// Options of Job::stop_with_savepoint().
 struct StopOptions {
-  /// Sends the last watermark before the savepoint, so that all windows and timers fire. For a job that is not
-  /// to be resumed: a window that fired so opens anew when more rows come for it.
+  /// Sends the last watermark before the savepoint, so that all windows and timers fire. For a job that is
+  /// not to be resumed: a window that fired so opens anew when more rows come for it.
   bool drain = false;
 };
 

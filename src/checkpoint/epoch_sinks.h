@@ -179,8 +179,8 @@ class EpochSinks {
   Parts parts_;
   std::vector<std::unique_ptr<EpochSink>> sinks_;
   CheckpointId handed_over_ = 0;  // the newest manifest whose epochs the publishers have
-  // The checkpoint of another place that this start began with, after which the first one of its own names none
-  // as the one before; 0: it began with one of its own directory.
+  // The checkpoint of another place that this start began with, after which the first one of its own names
+  // none as the one before; 0: it began with one of its own directory.
   CheckpointId begun_with_ = 0;
   // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
   std::vector<std::vector<std::vector<CheckpointId>>> retained_;

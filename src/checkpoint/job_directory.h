@@ -90,7 +90,7 @@ class JobDirectory {
   /// Ends a checkpoint that is not to be committed; a writer of it may still run and will throw.
   void abandon(CheckpointId id) noexcept;
 
-  /// Keeps a committed checkpoint and its files, whatever is retained, until let_go(). It is not counted then.
+  /// Keeps a committed checkpoint and its files, however many are retained, until let_go().
   ///
   /// Threads: of the coordinator.
   void hold(CheckpointId id) { held_.insert(id); }

@@ -30,8 +30,8 @@ void remove_savepoint(FileSystem& files, const std::string& path, const Manifest
 /// what it has made.
 class SavepointExport {
  public:
-  /// `manifest` is the checkpoint's, whose files are in `state_path` and stay there meanwhile. None of its output
-  /// waits to be published.
+  /// `manifest` is the checkpoint's, whose files are in `state_path` and stay there meanwhile. None of its
+  /// output waits to be published.
   SavepointExport(FileSystem& files, std::string state_path, Manifest manifest, std::string path);
   ~SavepointExport();
   SavepointExport(const SavepointExport&) = delete;

@@ -26,6 +26,17 @@ OutputRef StreamHandle::add(Transformation transformation) const {
   return {graph_->add(std::move(transformation)), 0};
 }
 
+OutputRef StreamHandle::add(Transformation transformation, const StreamHandle& second) const {
+  if (second.graph_ != graph_) {
+    graph_->problem("connect: the streams belong to different environments", transformation.where);
+    return add(std::move(transformation));
+  }
+  for (const OutputRef& from : second.from_) {
+    transformation.inputs.push_back({.from = from, .input = 1, .exchange = second.exchange_});
+  }
+  return add(std::move(transformation));
+}
+
 OutputRef StreamHandle::add_step(std::string name, const BatchType& out, OperatorFactory factory,
                                  std::source_location where) const {
   Transformation node;

@@ -28,8 +28,10 @@ bool CheckpointRequests::is_answered(const Ticket& ticket) const {
 CheckpointStatus CheckpointRequests::wait(const Ticket& ticket) const {
   MutexLock lock(mutex_);
   while (!ticket->answered) answered_.wait(mutex_);
-  if (ticket->error) std::rethrow_exception(ticket->error);
-  return ticket->status;
+  if (!ticket->refusal) return ticket->status;
+  const Refusal& refusal = *ticket->refusal;
+  if (refusal.code) throw JobError(*refusal.code, {}, -1, refusal.what);
+  throw StateError(refusal.what);
 }
 
 bool CheckpointRequests::any_waiting(bool savepoints) const {
@@ -49,18 +51,22 @@ CheckpointRequests::Ticket CheckpointRequests::stop_waiting() const {
 
 bool CheckpointRequests::board(bool savepoints, bool final) {
   MutexLock lock(mutex_);
-  const auto first = [&](Kind kind) {
-    return std::find_if(waiting_.begin(), waiting_.end(),
-                        [kind](const Ticket& ticket) { return ticket->kind == kind; });
-  };
-  auto chosen = final ? first(Kind::kStopWithSavepoint) : waiting_.end();
-  if (chosen == waiting_.end()) chosen = first(Kind::kSavepoint);
-  const Ticket savepoint = savepoints && chosen != waiting_.end() ? *chosen : nullptr;
-  std::erase_if(waiting_, [&](const Ticket& ticket) {
-    if (ticket != savepoint && ticket->kind != Kind::kCheckpoint) return false;
-    riding_.push_back(ticket);
-    return true;
-  });
+  Ticket savepoint;
+  for (const Ticket& ticket : waiting_) {
+    if (!savepoints || ticket->kind == Kind::kCheckpoint) continue;
+    const bool stop = ticket->kind == Kind::kStopWithSavepoint;
+    if (stop && final) {
+      savepoint = ticket;
+      break;
+    }
+    if (!stop && !savepoint) savepoint = ticket;
+  }
+  std::vector<Ticket> left;
+  for (Ticket& ticket : waiting_) {
+    const bool rides = ticket == savepoint || ticket->kind == Kind::kCheckpoint;
+    (rides ? riding_ : left).push_back(std::move(ticket));
+  }
+  waiting_ = std::move(left);
   return savepoint != nullptr;
 }
 
@@ -69,7 +75,7 @@ CheckpointRequests::Ticket CheckpointRequests::committed(const CheckpointStatus&
   MutexLock lock(mutex_);
   for (const Ticket& ticket : std::exchange(riding_, {})) {
     if (ticket->kind == Kind::kCheckpoint) {
-      end(*ticket, status, nullptr);
+      end(*ticket, status, std::nullopt);
     } else {
       savepoint = ticket;
     }
@@ -78,39 +84,38 @@ CheckpointRequests::Ticket CheckpointRequests::committed(const CheckpointStatus&
 }
 
 void CheckpointRequests::failed(const std::string& why, bool again) {
-  const auto error = std::make_exception_ptr(StateError(why));
   MutexLock lock(mutex_);
   for (const Ticket& ticket : std::exchange(riding_, {})) {
     if (again && ticket->kind == Kind::kStopWithSavepoint) {
       waiting_.push_back(ticket);
     } else {
-      end(*ticket, {}, error);
+      end(*ticket, {}, Refusal{.code = {}, .what = why});
     }
   }
 }
 
 void CheckpointRequests::answer(const Ticket& ticket, const CheckpointStatus& status) {
   MutexLock lock(mutex_);
-  end(*ticket, status, nullptr);
+  end(*ticket, status, std::nullopt);
 }
 
-void CheckpointRequests::refuse(const Ticket& ticket, std::exception_ptr error) {
+void CheckpointRequests::refuse(const Ticket& ticket, const Refusal& refusal) {
   MutexLock lock(mutex_);
-  end(*ticket, {}, std::move(error));
+  end(*ticket, {}, refusal);
 }
 
-void CheckpointRequests::close(std::exception_ptr error) {
+void CheckpointRequests::close(const Refusal& refusal) {
   MutexLock lock(mutex_);
-  closed_ = error;
-  for (std::vector<Ticket>* tickets : {&waiting_, &riding_}) {
-    for (const Ticket& ticket : std::exchange(*tickets, {})) end(*ticket, {}, error);
-  }
+  closed_ = refusal;
+  for (const Ticket& ticket : std::exchange(waiting_, {})) end(*ticket, {}, refusal);
+  for (const Ticket& ticket : std::exchange(riding_, {})) end(*ticket, {}, refusal);
 }
 
-void CheckpointRequests::end(Request& request, CheckpointStatus status, std::exception_ptr error) {
+void CheckpointRequests::end(Request& request, CheckpointStatus status,
+                             std::optional<Refusal> refusal) {
   request.answered = true;
   request.status = std::move(status);
-  request.error = std::move(error);
+  request.refusal = std::move(refusal);
   answered_.notify_all();
 }
 

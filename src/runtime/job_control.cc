@@ -60,10 +60,20 @@ bool is_job_error(const std::exception_ptr& failure) {
 }
 
 // What is asked of a job after its end, or was not done by then.
-JobError has_ended(JobState state, const std::string& job) {
-  const bool cancelled = state == JobState::kCancelled;
-  return JobError(cancelled ? JobErrorCode::kCancelled : JobErrorCode::kCheckpoint, {}, -1,
-                  "the job '" + job + (cancelled ? "' was cancelled" : "' has ended"));
+CheckpointRequests::Refusal refusal_after(JobState state, const std::exception_ptr& error,
+                                          const std::string& job) {
+  CheckpointRequests::Refusal refusal{.code = JobErrorCode::kCheckpoint, .what = "the job '" + job + "'"};
+  if (error) {
+    std::string what;
+    refusal.code = code_of(error, what);
+    refusal.what += " has failed: " + what;
+  } else if (state == JobState::kCancelled) {
+    refusal.code = JobErrorCode::kCancelled;
+    refusal.what += " was cancelled";
+  } else {
+    refusal.what += " has ended";
+  }
+  return refusal;
 }
 
 std::size_t budget_of(const EnvironmentOptions& options) {
@@ -188,9 +198,10 @@ SteadyTime JobControl::next_time() const {
   const SteadyTime publish_by =
       savepoint_ && savepoint_->waits_for_output() ? savepoint_->publish_by() : kNever;
   if (draining_ && !sinks_->all_published()) return publish_by;
-  if (!coordinator_ || !ran_once_ || opened_count_ == 0) return publish_by;
-  // What is due now waits for something else, which wakes the control.
-  if (publish_by != kNever && coordinator_->idle()) return publish_by;
+  if (!coordinator_ || !attempt_ || !ran_once_ || opened_count_ == 0 || finishing_) return publish_by;
+  // What is due now waits for the savepoint, whose end wakes the control.
+  const bool held = savepoint_ && (savepoint_->waits_for_output() || state_ == JobState::kStopping);
+  if (held && coordinator_->idle() && !draining_) return publish_by;
   return std::min(publish_by, coordinator_->next_time());
 }
 
@@ -300,7 +311,7 @@ void JobControl::open_directory() {
   std::uint64_t after = 0;
   if (!execute_.restore.empty()) {
     directory->take_lock();
-    // Later than any start of the job that the checkpoint is of, so its ids and its owner are older than ours.
+    // Later than any start of the job that the checkpoint is of: its ids and its owner are older than ours.
     const Manifest manifest = CheckpointReader(*host_.files, execute_.restore).manifest();
     after = std::max(manifest.incarnation, manifest.id >> 32);
   }
@@ -584,7 +595,7 @@ void JobControl::end_savepoint(const std::string& error) {
   }
   const std::string what = "the savepoint '" + path + "' failed: " + error;
   log_.warning(what);
-  requests_.refuse(savepoint->ticket(), std::make_exception_ptr(StateError(what)));
+  requests_.refuse(savepoint->ticket(), {.code = {}, .what = what});
 }
 
 // A checkpoint of our own is complete, and refers to nothing of the savepoint that this start began with.
@@ -668,7 +679,8 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
   const bool fatal = !ran_once_ || code == JobErrorCode::kCheckpoint ||
                      code == JobErrorCode::kSinkAhead || code == JobErrorCode::kFenced ||
                      (sinks_ && sinks_->failed());
-  const std::optional<Duration> delay = fatal ? std::nullopt : restart_policy_.failed(host_.clock->steady_now());
+  const std::optional<Duration> delay =
+      fatal ? std::nullopt : restart_policy_.failed(host_.clock->steady_now());
   {
     MutexLock lock(mutex_);
     published_.last_error = what;
@@ -700,7 +712,7 @@ void JobControl::end(JobState state, std::exception_ptr error) {
   sinks_.reset();
   directory_.reset();  // gives the lock back
   set_state(state);
-  const auto refusal = error != nullptr ? error : std::make_exception_ptr(has_ended(state, name_));
+  const CheckpointRequests::Refusal refusal = refusal_after(state, error, name_);
   if (unfinished) requests_.refuse(unfinished, refusal);
   requests_.close(refusal);
   {

@@ -74,8 +74,8 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::string explain() const;
   void cancel() noexcept;
   void request_stop() noexcept;
-  /// Asks for a checkpoint, or for a savepoint, whose directory is prepared at once. Throws StateError when there
-  /// can be none.
+  /// Asks for a checkpoint, or for a savepoint, whose directory is prepared at once. Throws StateError when
+  /// there can be none.
   CheckpointRequests::Ticket ask(CheckpointRequests::Request request);
   const CheckpointRequests& requests() const noexcept { return requests_; }
   /// Throws StateError when no step has that uid and state, or it is of another type.

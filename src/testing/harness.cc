@@ -44,9 +44,18 @@ constexpr std::size_t kEntriesPerScan = 2048;
 struct Item {
   enum class Kind { kBatch, kTime, kEnd, kBarrier, kDue, kCompletion };
   Kind kind = Kind::kTime;
+  std::size_t input = 0;
   BatchPtr batch;
   std::size_t row = 0;
   InputTime time;
+};
+
+// An input of the step: the row at hand, and how it finds its subtask.
+struct Input {
+  OutputRef ref;
+  BatchPtr row;
+  std::unique_ptr<KeyHasher> hasher;  // null: no key
+  ExchangeKind exchange = ExchangeKind::kForward;
 };
 
 // Where one subtask's snapshot goes; lives until the snapshot is finished or given up.
@@ -117,6 +126,7 @@ struct Subtask {
   std::unique_ptr<Operator> op;
   bool opened = false;
   BatchPtr filling;
+  std::size_t filling_input = 0;
   std::deque<Item> queue;
   std::unique_ptr<Writing> writing;
   std::shared_ptr<std::atomic<bool>> woken = std::make_shared<std::atomic<bool>>(false);
@@ -130,48 +140,56 @@ struct Subtask {
 
 class HarnessCore::Impl {
  public:
-  Impl(const BatchType& input, const HarnessOptions& options)
+  Impl(const std::vector<const BatchType*>& inputs, const HarnessOptions& options)
       : options_(options),
         graph_(std::make_shared<LogicalGraph>()),
-        row_(Batch::make(input, 1)),
         clock_(options.now),
         memory_(options.memory) {
-    Transformation node;
-    node.kind = NodeKind::kSource;
-    node.name = "harness";
-    node.outputs = {{.tag = {}, .type = &input}};
-    input_ = {graph_->add(std::move(node)), 0};
+    for (const BatchType* type : inputs) {
+      Transformation node;
+      node.kind = NodeKind::kSource;
+      node.name = "harness";
+      node.outputs = {{.tag = {}, .type = type}};
+      Input& input = inputs_.emplace_back();
+      input.ref = {graph_->add(std::move(node)), 0};
+      input.row = Batch::make(*type, 1);
+    }
   }
 
   const std::shared_ptr<LogicalGraph>& graph() const { return graph_; }
-  OutputRef input() const { return input_; }
-  Batch& row() { return *row_; }
+  OutputRef input(std::size_t index) const { return inputs_[index].ref; }
+  Batch& row(std::size_t input) { return *inputs_[input].row; }
   const InputTime& time() const { return time_; }
   const MemoryBudget& memory() const { return memory_; }
   const std::vector<std::string>& logged() const { return logged_; }
 
   void start() {
     if (!graph_->problems().empty()) throw GraphError(graph_->problems());
-    if (graph_->nodes().size() != 2) {
+    if (graph_->nodes().size() != inputs_.size() + 1) {
       throw std::logic_error("OperatorHarness: it runs exactly one step, this function built " +
-                             std::to_string(graph_->nodes().size() - 1));
+                             std::to_string(graph_->nodes().size() - inputs_.size()));
     }
-    const Exchange& exchange = step().inputs.front().exchange;
-    if (exchange.hasher) hasher_ = exchange.hasher->clone_hasher();
+    for (const InputEdge& edge : step().inputs) {
+      Input& input = inputs_[static_cast<std::size_t>(edge.from.node)];
+      input.exchange = edge.exchange.kind;
+      if (edge.exchange.hasher) input.hasher = edge.exchange.hasher->clone_hasher();
+    }
     results_.resize(step().outputs.size());
     start_subtasks(options_.parallelism, nullptr);
   }
 
-  void push_row(Timestamp time) {
-    row_->times()[0] = time;
-    row_->set_size(1);
-    if (hasher_) hasher_->hash(*row_);
-    if (step().inputs.front().exchange.kind == ExchangeKind::kBroadcast) {
-      for (const auto& subtask : subtasks_) append(*subtask, *row_->slice(0, 1));
+  void push_row(std::size_t index, Timestamp time) {
+    const Input& input = inputs_[index];
+    Batch& row = *input.row;
+    row.times()[0] = time;
+    row.set_size(1);
+    if (input.hasher) input.hasher->hash(row);
+    if (input.exchange == ExchangeKind::kBroadcast) {
+      for (const auto& subtask : subtasks_) append(*subtask, index, *row.slice(0, 1));
     } else {
-      append(*subtasks_[owner()], *row_);
+      append(*subtasks_[owner(input)], index, row);
     }
-    row_->clear();
+    row.clear();
   }
 
   void push_time(const InputTime& time) {
@@ -182,7 +200,9 @@ class HarnessCore::Impl {
     push_to_all(Item::Kind::kTime);
   }
 
-  void push_end() { push_to_all(Item::Kind::kEnd); }
+  void push_end() {
+    for (std::size_t input = 0; input < inputs_.size(); ++input) push_to_all(Item::Kind::kEnd, input);
+  }
 
   void advance_clock(Duration by) {
     settle();
@@ -344,15 +364,17 @@ class HarnessCore::Impl {
 
   // ---- rows to subtasks
 
-  std::size_t owner() {
+  std::size_t owner(const Input& input) {
     const auto parallelism = static_cast<std::uint32_t>(subtasks_.size());
-    if (!hasher_) return next_++ % parallelism;
+    if (!input.hasher) return next_++ % parallelism;
     const auto groups = static_cast<std::uint32_t>(options_.max_parallelism);
-    return key_group_owner(key_group_of(row_->hashes()[0], groups), groups, parallelism);
+    return key_group_owner(key_group_of(input.row->hashes()[0], groups), groups, parallelism);
   }
 
   // Moves row 0 of `from` to the end of the subtask's batch, which leaves when it is full.
-  void append(Subtask& subtask, Batch& from) {
+  void append(Subtask& subtask, std::size_t input, Batch& from) {
+    if (subtask.filling_input != input) hand_on(subtask);
+    subtask.filling_input = input;
     if (!subtask.filling) {
       subtask.filling = Batch::make(from.type(), static_cast<std::size_t>(options_.batch_rows));
     }
@@ -361,7 +383,7 @@ class HarnessCore::Impl {
     from.type().move(from.row(0), to.row(at), 1);
     to.times()[at] = from.times()[0];
     to.hashes()[at] = from.hashes()[0];
-    to.set_has_hashes(hasher_ != nullptr);
+    to.set_has_hashes(inputs_[input].hasher != nullptr);
     to.set_size(at + 1);
     subtask.counters.rows_in.add(1);
     if (to.full()) {
@@ -374,6 +396,7 @@ class HarnessCore::Impl {
     if (!subtask.filling) return;
     Item item;
     item.kind = Item::Kind::kBatch;
+    item.input = subtask.filling_input;
     item.batch = std::move(subtask.filling);
     subtask.queue.push_back(std::move(item));
   }
@@ -384,17 +407,18 @@ class HarnessCore::Impl {
     run_all();
   }
 
-  void enqueue(Subtask& subtask, Item::Kind kind) {
+  void enqueue(Subtask& subtask, Item::Kind kind, std::size_t input = 0) {
     Item item;
     item.kind = kind;
+    item.input = input;
     item.time = time_;
     subtask.queue.push_back(std::move(item));
   }
 
-  void push_to_all(Item::Kind kind) {
+  void push_to_all(Item::Kind kind, std::size_t input = 0) {
     for (const auto& subtask : subtasks_) {
       hand_on(*subtask);
-      enqueue(*subtask, kind);
+      enqueue(*subtask, kind, input);
     }
     run_all();
   }
@@ -428,7 +452,7 @@ class HarnessCore::Impl {
     switch (item.kind) {
       case Item::Kind::kBatch: {
         const std::size_t size = item.batch->size();
-        const std::size_t next = op.process(0, item.batch, item.row, subtask.out);
+        const std::size_t next = op.process(item.input, item.batch, item.row, subtask.out);
         // An exchanged batch is empty, and all of its rows are done.
         const bool done = next >= item.batch->size();
         if (next < item.row || next > size) {
@@ -439,7 +463,7 @@ class HarnessCore::Impl {
         return done;
       }
       case Item::Kind::kTime: return op.advance(item.time, subtask.out);
-      case Item::Kind::kEnd: return op.end_of_input(0, subtask.out);
+      case Item::Kind::kEnd: return op.end_of_input(item.input, subtask.out);
       case Item::Kind::kDue: return op.on_time(clock_.steady_now(), subtask.out);
       case Item::Kind::kCompletion: return op.on_completion(subtask.out);
       case Item::Kind::kBarrier:
@@ -482,12 +506,10 @@ class HarnessCore::Impl {
 
   const HarnessOptions options_;
   std::shared_ptr<LogicalGraph> graph_;
-  OutputRef input_;
-  BatchPtr row_;
+  std::vector<Input> inputs_;
   ManualClock clock_;
   MemoryBudget memory_;
   std::vector<std::string> logged_;
-  std::unique_ptr<KeyHasher> hasher_;
   InputTime time_;
   std::size_t next_ = 0;
   CheckpointId last_checkpoint_ = 0;
@@ -496,15 +518,15 @@ class HarnessCore::Impl {
   std::vector<std::unique_ptr<Subtask>> subtasks_;
 };
 
-HarnessCore::HarnessCore(const BatchType& input, HarnessOptions options)
-    : impl_(std::make_unique<Impl>(input, options)) {}
+HarnessCore::HarnessCore(const std::vector<const BatchType*>& inputs, HarnessOptions options)
+    : impl_(std::make_unique<Impl>(inputs, options)) {}
 HarnessCore::~HarnessCore() = default;
 
 const std::shared_ptr<LogicalGraph>& HarnessCore::graph() const noexcept { return impl_->graph(); }
-OutputRef HarnessCore::input() const noexcept { return impl_->input(); }
+OutputRef HarnessCore::input(std::size_t index) const noexcept { return impl_->input(index); }
 void HarnessCore::start() { impl_->start(); }
-Batch& HarnessCore::row() noexcept { return impl_->row(); }
-void HarnessCore::push_row(Timestamp time) { impl_->push_row(time); }
+Batch& HarnessCore::row(std::size_t input) noexcept { return impl_->row(input); }
+void HarnessCore::push_row(std::size_t input, Timestamp time) { impl_->push_row(input, time); }
 void HarnessCore::push_time(const InputTime& time) { impl_->push_time(time); }
 void HarnessCore::push_end() { impl_->push_end(); }
 void HarnessCore::advance_clock(Duration by) { impl_->advance_clock(by); }

@@ -151,4 +151,41 @@ inline Events windows(const Events& in, Windows windows,
   return out;
 }
 
+/// A function of one key at a time with a value and timers: what it does with a row, and when a timer fires.
+struct Function {
+  struct Key {
+    std::int64_t value = 0;
+    std::set<std::int64_t> timers;
+  };
+  std::function<std::vector<Row>(Key&, const Row&)> row;
+  std::function<std::vector<Row>(Key&, std::int64_t key, std::int64_t at)> timer;
+};
+
+/// When event time advances all timers up to the watermark fire, by time and then by key, also those that are set
+/// meanwhile.
+inline std::vector<Row> process(const Events& in, const Function& function) {
+  std::map<std::int64_t, Function::Key> keys;
+  std::vector<Row> out;
+  const auto append = [&](const std::vector<Row>& rows) { out.insert(out.end(), rows.begin(), rows.end()); };
+  const auto fire_first = [&](std::int64_t watermark) {
+    std::pair<std::int64_t, std::int64_t> first{INT64_MAX, INT64_MAX};
+    for (const auto& [key, state] : keys) {
+      if (!state.timers.empty()) first = std::min(first, {*state.timers.begin(), key});
+    }
+    if (first.first > watermark || first.second == INT64_MAX) return false;
+    keys[first.second].timers.erase(first.first);
+    append(function.timer(keys[first.second], first.second, first.first));
+    return true;
+  };
+  std::int64_t now = INT64_MIN;
+  for (const Event& event : in) {
+    if (event.is_row) append(function.row(keys[event.row.key], event.row));
+    if (event.is_row || event.watermark <= now) continue;
+    now = event.watermark;
+    while (fire_first(now)) {
+    }
+  }
+  return out;
+}
+
 }  // namespace model

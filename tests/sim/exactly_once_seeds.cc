@@ -37,7 +37,8 @@ struct Arguments {
 
 // What a worker sends home.
 struct Sum {
-  std::uint64_t seeds = 0, steps = 0, checkpoints = 0, publishes = 0, incarnations = 0, refused = 0;
+  std::uint64_t seeds = 0, steps = 0, checkpoints = 0, publishes = 0, incarnations = 0, savepoints = 0,
+                refused = 0;
   std::uint64_t wrong = 0;
   std::uint64_t replayed = 0, replayed_elsewhere = 0;  // the latter at other addresses
   std::array<std::uint64_t, kSimulatedFaults> hits{};
@@ -49,6 +50,7 @@ struct Sum {
     checkpoints += run.checkpoints;
     publishes += run.publishes;
     incarnations += run.incarnations;
+    savepoints += run.savepoints;
     refused += run.refused ? 1 : 0;
     for (std::size_t i = 0; i < hits.size(); ++i) hits[i] += run.hits[i];
     if (run.wrong.empty()) return;
@@ -64,6 +66,7 @@ struct Sum {
     checkpoints += other.checkpoints;
     publishes += other.publishes;
     incarnations += other.incarnations;
+    savepoints += other.savepoints;
     refused += other.refused;
     wrong += other.wrong;
     replayed += other.replayed;
@@ -227,9 +230,10 @@ int run_seeds(const Arguments& arguments) {
     right = false;
   }
   std::printf("%llu seeds in %.1f s; means a seed: faults %.2f, checkpoints %.2f, publishes %.2f, "
-              "incarnations %.2f, steps %.0f; refused %llu; failed %llu\n",
+              "incarnations %.2f, savepoints %.2f, steps %.0f; refused %llu; failed %llu\n",
               static_cast<unsigned long long>(sum.seeds), took.count(), mean(faults),
-              mean(sum.checkpoints), mean(sum.publishes), mean(sum.incarnations), mean(sum.steps),
+              mean(sum.checkpoints), mean(sum.publishes), mean(sum.incarnations),
+              mean(sum.savepoints), mean(sum.steps),
               static_cast<unsigned long long>(sum.refused),
               static_cast<unsigned long long>(sum.wrong));
   std::printf("%llu seeds replayed by another process, %llu of them at other addresses\n",
@@ -241,9 +245,9 @@ int run_seeds(const Arguments& arguments) {
     right = false;
   }
   if (mean(faults) < 5 || mean(sum.checkpoints) < 3 || mean(sum.publishes) < 3 ||
-      mean(sum.incarnations) < 2) {
-    std::printf("too little happened: at least 5 faults, 3 checkpoints, 3 publishes and 2 incarnations "
-                "a seed are wanted\n");
+      mean(sum.incarnations) < 2 || mean(sum.savepoints) < 0.2) {
+    std::printf("too little happened: at least 5 faults, 3 checkpoints, 3 publishes, 2 incarnations and 0.2 "
+                "savepoints a seed are wanted\n");
     right = false;
   }
   return right ? 0 : 1;

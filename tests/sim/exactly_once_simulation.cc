@@ -10,6 +10,7 @@
 
 #include "base/manual_clock.h"
 #include "base/random.h"
+#include "checkpoint/checkpoint_reader.h"
 #include "levada/levada.h"
 #include "sim/process_files.h"
 #include "sim/simulated_postgres.h"
@@ -30,6 +31,7 @@ constexpr const char* kDirectory = "/jobs/simulated";
 constexpr std::size_t kRetained = 2;
 constexpr std::uint64_t kStepsMax = 60'000;
 constexpr std::uint64_t kStepsWithFaults = 12'000;
+constexpr std::uint64_t kStepsPerRequest = 700;  // in the mean, for a checkpoint or a savepoint
 constexpr int kStepsOfOvertaken = 10'000;
 constexpr int kStartsWithFaults = 20;
 constexpr int kStartsWithout = 4;
@@ -124,6 +126,7 @@ struct Process {
   std::uint64_t wakes_at = 0;
   std::unique_ptr<ProcessFiles> files;
   std::unique_ptr<SimulatedProcess> run;
+  std::vector<CheckpointRequests::Ticket> asked;  // by the host, not answered yet
 };
 
 class Simulation final : private PostgresFates, private FileFates {
@@ -295,11 +298,60 @@ class Simulation final : private PostgresFates, private FileFates {
       failed_over_ = true;
       look_again();
     }
-    if (zombie() != nullptr) return;
+    if (random_.below(kStepsPerRequest) == 0) ask(*current_);
+    if (current_ == nullptr || zombie() != nullptr) return;
     if (meets(SimulatedFault::kZombieKeepsLock)) {
       freeze(*current_, true);
     } else if (meets(SimulatedFault::kZombieLosesLock)) {
       freeze(*current_, false);
+    }
+  }
+
+  // The host of a process wants a checkpoint or a savepoint now.
+  void ask(Process& process) {
+    using Kind = CheckpointRequests::Request::Kind;
+    if (process.in_step) return;
+    CheckpointRequests::Request request{.kind = random_.chance(0.5) ? Kind::kCheckpoint : Kind::kSavepoint};
+    if (request.kind == Kind::kSavepoint) request.path = "/savepoints/" + std::to_string(++paths_);
+    process.in_step = true;
+    bool died = false;
+    try {
+      process.asked.push_back(process.run->job().ask(std::move(request)));
+      process.run->anything_changed();
+    } catch (const StateError&) {
+      // The disk did not let it have a directory.
+    } catch (const SimulatedCrash&) {
+      died = true;
+    }
+    process.in_step = false;
+    if (died || process.doomed || process.files->is_dead()) destroy(process);
+  }
+
+  // A savepoint that was taken is whole, and all output before it is published.
+  void check_savepoints(Process& process) {
+    const CheckpointRequests& requests = process.run->job().requests();
+    std::erase_if(process.asked, [&](const CheckpointRequests::Ticket& ticket) {
+      if (!requests.is_answered(ticket)) return false;
+      try {
+        requests.wait(ticket);
+      } catch (const std::exception&) {
+        return true;  // it failed, and said so
+      }
+      if (!ticket->path.empty()) check_savepoint(ticket->path);
+      return true;
+    });
+  }
+
+  void check_savepoint(const std::string& path) {
+    try {
+      const CheckpointReader reader(disk_, path);
+      reader.verify();
+      ++run_.savepoints;
+      for (const SinkState& sink : reader.manifest().sinks) {
+        if (!sink.epochs.empty()) wrong("savepoint '" + path + "' has output that waits");
+      }
+    } catch (const StateError& error) {
+      wrong(error.what());
     }
   }
 
@@ -338,6 +390,7 @@ class Simulation final : private PostgresFates, private FileFates {
       return true;
     }
     if (!manifests_.violation().empty()) wrong(manifests_.violation());
+    check_savepoints(process);
     lost_too_much_ = lost_too_much_ || marker_is_too_old();
     if (process.run->job().ended()) take_end(process);
     return progress;
@@ -704,6 +757,7 @@ class Simulation final : private PostgresFates, private FileFates {
   bool failed_over_ = false;
   bool lost_too_much_ = false;
   int unreadable_manifests_ = 0;
+  int paths_ = 0;  // of savepoints
   std::string last_failure_;
 
   std::array<std::int64_t, kKeys> seen_{};

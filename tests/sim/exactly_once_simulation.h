@@ -56,6 +56,7 @@ struct ExactlyOnceRun {
   std::uint32_t checkpoints = 0;
   std::uint32_t publishes = 0;
   std::uint32_t incarnations = 0;
+  std::uint32_t savepoints = 0;  ///< taken, and read back
   /// A failover lost more than the retained checkpoints still have, and the job said so.
   bool refused = false;
   std::uint32_t faults() const noexcept {

@@ -29,6 +29,7 @@ std::optional<Manifest> RetainedManifests::read(const std::string& path) const {
 }
 
 void RetainedManifests::renamed(const std::string& to) {
+  if (!to.starts_with(directory_ + "/")) return;  // that of a savepoint
   auto manifest = read(to);
   if (!manifest) return;
   for (const SinkState& sink : manifest->sinks) {

@@ -24,10 +24,13 @@ class StreamHandle {
 
   const std::shared_ptr<LogicalGraph>& graph() const noexcept { return graph_; }
   const std::vector<OutputRef>& from() const noexcept { return from_; }
+  const Exchange& exchange() const noexcept { return exchange_; }
   void set_exchange(Exchange exchange) { exchange_ = std::move(exchange); }
 
   /// Adds a node that reads this stream; `transformation` has everything but the edges.
   OutputRef add(Transformation transformation) const;
+  /// Adds a node that reads this stream on input 0 and `second` on input 1.
+  OutputRef add(Transformation transformation, const StreamHandle& second) const;
   /// Adds a step of one input with rows of type `out`.
   OutputRef add_step(std::string name, const BatchType& out, OperatorFactory factory,
                      std::source_location where) const;

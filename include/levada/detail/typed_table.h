@@ -48,6 +48,11 @@ namespace levada::detail {
 
 struct NoTally {};
 
+/// A value parts of which may be too old to be worth keeping: bool write_unexpired(Bytes&, before_us) appends its
+/// encoding without what was last updated at or before that time, or says that nothing is left.
+template <class V>
+concept Expires = requires { requires V::kExpires; };
+
 /// An entry of a table. A tallied one counts what its user wants to know: for keys of eight bytes it costs
 /// nothing, since it lies where alignment leaves a gap.
 template <class K, class V, bool kTallied>
@@ -243,6 +248,28 @@ class TypedTable final : public StateTable {
     return space.lives(entry) ? &entry : nullptr;
   }
 
+  /// The entry of the key, ready to be written, when a look at one bucket is enough to find it; else null, and
+  /// at() is to be asked. Inlined where rows pass.
+  Entry* at_home(Space& space, std::uint64_t hash, KeyView key) {
+    Group& group = group_of(space, hash);
+    Entry* entry = group.empty() ? nowhere_ : group.home(hash);
+    const std::uint32_t meta = space.generation << 16 | space.phase | tag_of(hash);
+    entry += entry->meta != meta;
+    if (entry->meta != meta || !(entry->key == key)) return nullptr;
+    mark_changed(space);
+    return entry;
+  }
+
+  /// Asks for the memory in which the search for hashes [first, last) begins.
+  void prefetch(Space& space, const std::uint64_t* hashes, std::size_t first, std::size_t last) {
+    if (space.slot_bytes <= kNearBytes) return;
+    for (std::size_t i = first; i < last; ++i) {
+      Group& group = group_of(space, hashes[i]);
+      if (!group.empty()) prefetch_bucket(group.home(hashes[i]));
+    }
+    asm volatile("");  // g++ takes a function that only prefetches for one without effect, and drops calls of it
+  }
+
   /// Removes the entry of the key; false when there is none. Entries of the group may move: what at() or
   /// find() returned of it, and what keys of it were views of, must not be used any more.
   bool remove(Space& space, std::uint64_t hash, KeyView key) {
@@ -261,6 +288,13 @@ class TypedTable final : public StateTable {
     --group.size;
     sweep_keys(space, group);
     return true;
+  }
+
+  /// The next snapshot leaves out what was last updated at or before this time.
+  void leave_out(std::int64_t before_us)
+    requires Expires<V>
+  {
+    left_out_us_ = before_us;
   }
 
   /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
@@ -654,8 +688,13 @@ class TypedTable final : public StateTable {
   void capture(Space& space, Group& group, Entry& entry) {
     mark_captured(space, entry);
     CaptureBuffer& buffer = buffer_of(space, group);
+    [[maybe_unused]] const std::size_t end = buffer.bytes.size();
     entry.key.write(buffer.bytes);
-    Serde<V>::write(entry.value, buffer.bytes);
+    if constexpr (Expires<V>) {
+      if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) return buffer.bytes.resize(end);
+    } else {
+      Serde<V>::write(entry.value, buffer.bytes);
+    }
     // Room for all that are likely to follow: growing would copy them several times.
     if (buffer.count++ == 0) {
       const std::size_t size = buffer.bytes.size();
@@ -788,6 +827,7 @@ class TypedTable final : public StateTable {
   Entry nowhere_[Group::kBucketEntries];  // the bucket of a group that has none: nothing lives there
 
   CheckpointId begun_ = 0;  // of the newest snapshot
+  std::int64_t left_out_us_ = INT64_MIN;  // what was last updated by then is in no snapshot
   BlockSink* sink_ = nullptr;
   std::int64_t scan_name_ = 0;
   std::int64_t scan_last_ = 0;

@@ -78,18 +78,18 @@ namespace levada::detail {
 /// The harness without its row types.
 class HarnessCore {
  public:
-  HarnessCore(const BatchType& input, testing::HarnessOptions options);
+  HarnessCore(const std::vector<const BatchType*>& inputs, testing::HarnessOptions options);
   ~HarnessCore();
 
   /// Where the step is to be built.
   const std::shared_ptr<LogicalGraph>& graph() const noexcept;
-  OutputRef input() const noexcept;
+  OutputRef input(std::size_t index) const noexcept;
   /// Starts the subtasks of the one step that was added to the graph.
   void start();
 
-  /// A batch of one row, to be assigned before push_row().
-  Batch& row() noexcept;
-  void push_row(Timestamp time);
+  /// A batch of one row of an input, to be assigned before push_row().
+  Batch& row(std::size_t input) noexcept;
+  void push_row(std::size_t input, Timestamp time);
   void push_time(const InputTime& time);
   void push_end();
   void advance_clock(Duration by);
@@ -115,34 +115,10 @@ class HarnessCore {
 
 namespace levada::testing {
 
-/// `In` is the row that the step takes, `Out` the one it makes; void for a sink.
-template <class In, class Out = void>
-class OperatorHarness {
+/// What the harnesses have in common.
+template <class Out>
+class Harness {
  public:
-  /// `step(DataStream<In>)` adds one step and returns its DataStream<Out>, or the SinkHandle of a sink.
-  /// `tags` name the side outputs that take(tag) will read.
-  ///
-  /// Errors: GraphError with what is wrong with the step; std::logic_error when it is not exactly one.
-  template <class F, class... S>
-  explicit OperatorHarness(F step, HarnessOptions options = {}, OutputTag<S>... tags)
-      : core_(batch_type<In>(), options) {
-    const auto built = step(DataStream<In>(core_.graph(), core_.input()));
-    using Built = std::remove_cvref_t<decltype(built)>;
-    if constexpr (std::is_void_v<Out>) {
-      static_assert(std::is_same_v<Built, SinkHandle>, "OperatorHarness<In>: the step is no sink");
-    } else {
-      static_assert(std::is_same_v<Built, DataStream<Out>>,
-                    "OperatorHarness<In, Out>: the step does not make rows of type Out");
-      (static_cast<void>(built.side_output(tags)), ...);
-    }
-    core_.start();
-  }
-
-  /// Hands a row to the subtask that owns its key, or to the subtasks in turn.
-  void push(In row, Timestamp time = kNoTimestamp) {
-    core_.row().template rows<In>()[0] = std::move(row);
-    core_.push_row(time);
-  }
   /// Event time has come to `time`, on all subtasks. Never goes back.
   void watermark(Timestamp time) { core_.push_time({time, false}); }
   /// The input has gone idle.
@@ -208,6 +184,31 @@ class OperatorHarness {
   /// What the operator wrote to the log.
   const std::vector<std::string>& logged() const { return core_.logged(); }
 
+ protected:
+  Harness(const std::vector<const BatchType*>& inputs, HarnessOptions options)
+      : core_(inputs, options) {}
+
+  template <class In>
+  DataStream<In> stream(std::size_t input) const {
+    return DataStream<In>(core_.graph(), core_.input(input));
+  }
+  template <class Built, class... S>
+  void start(const Built& built, OutputTag<S>... tags) {
+    if constexpr (std::is_void_v<Out>) {
+      static_assert(std::is_same_v<Built, SinkHandle>, "OperatorHarness<In>: the step is no sink");
+    } else {
+      static_assert(std::is_same_v<Built, DataStream<Out>>,
+                    "OperatorHarness<In, Out>: the step does not make rows of type Out");
+      (static_cast<void>(built.side_output(tags)), ...);
+    }
+    core_.start();
+  }
+  template <class In>
+  void push_to(std::size_t input, In row, Timestamp time) {
+    core_.row(input).template rows<In>()[0] = std::move(row);
+    core_.push_row(input, time);
+  }
+
  private:
   template <class R>
   std::vector<R> rows_of(std::string_view tag) {
@@ -220,6 +221,40 @@ class OperatorHarness {
   }
 
   levada::detail::HarnessCore core_;
+};
+
+/// `In` is the row that the step takes, `Out` the one it makes; void for a sink.
+template <class In, class Out = void>
+class OperatorHarness : public Harness<Out> {
+ public:
+  /// `step(DataStream<In>)` adds one step and returns its DataStream<Out>, or the SinkHandle of a sink.
+  /// `tags` name the side outputs that take(tag) will read.
+  ///
+  /// Errors: GraphError with what is wrong with the step; std::logic_error when it is not exactly one.
+  template <class F, class... S>
+  explicit OperatorHarness(F step, HarnessOptions options = {}, OutputTag<S>... tags)
+      : Harness<Out>({&batch_type<In>()}, options) {
+    this->start(step(this->template stream<In>(0)), tags...);
+  }
+
+  /// Hands a row to the subtask that owns its key, or to the subtasks in turn.
+  void push(In row, Timestamp time = kNoTimestamp) { this->push_to(0, std::move(row), time); }
+};
+
+/// The harness of a step with two inputs; event time is that of both, merged.
+template <class Left, class Right, class Out>
+class TwoInputHarness : public Harness<Out> {
+ public:
+  /// `step(DataStream<Left>, DataStream<Right>)` adds one step. Else as OperatorHarness.
+  template <class F, class... S>
+  explicit TwoInputHarness(F step, HarnessOptions options = {}, OutputTag<S>... tags)
+      : Harness<Out>({&batch_type<Left>(), &batch_type<Right>()}, options) {
+    this->start(step(this->template stream<Left>(0), this->template stream<Right>(1)), tags...);
+  }
+
+  /// Hands a row to the subtask that owns its key, to all when it is broadcast, or to the subtasks in turn.
+  void push_left(Left row, Timestamp time = kNoTimestamp) { this->push_to(0, std::move(row), time); }
+  void push_right(Right row, Timestamp time = kNoTimestamp) { this->push_to(1, std::move(row), time); }
 };
 
 }  // namespace levada::testing

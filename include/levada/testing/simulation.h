@@ -25,7 +25,7 @@ struct SimulationOptions {
   int crashes = 0;
   /// The mean number of steps between two crashes.
   std::uint64_t steps_per_crash = 400;
-  /// How often the job is stopped with a savepoint, at random steps, and goes on from that under another name.
+  /// How often the job is stopped with a savepoint, at random steps, and goes on from it under another name.
   int moves = 0;
   /// The mean number of steps between two requests for a checkpoint or a savepoint; 0: there are none.
   std::uint64_t steps_per_request = 0;

@@ -283,7 +283,7 @@ Checksum run_bare(const Job& job, std::uint64_t rows) {
   if (job.name == "slide_1m_max") return slide_max(job, rows);
   if (job.name == "reduce_1m_string") return reduce<TextRow, Text, TextTotal>(job, rows);
   if (job.name == "tumble_1m_string") return tumble<TextRow, Text, TextTotal>(job, rows);
-  if (job.name.find("reduce") != std::string_view::npos) {
+  if (job.name.find("reduce") != std::string_view::npos || job.name.starts_with("process")) {
     return reduce<Row, std::uint64_t, Total>(job, rows);
   }
   if (job.name.starts_with("slide")) return slide(job, rows);

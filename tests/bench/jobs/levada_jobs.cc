@@ -79,6 +79,28 @@ void totals(const Stream& stream, Fold fold, Sink::Shared& shared) {
       .uid("sink");
 }
 
+// What the rolling aggregate does, as a function with state.
+struct Summed {
+  std::int64_t total = 0;
+  std::int64_t count = 0;
+};
+LEVADA_RECORD(Summed, total, count)
+
+struct Sums {
+  levada::ValueState<Summed> sum{"sum"};
+
+  void process(const Row& row, levada::KeyedContext<std::uint64_t, Total>& ctx) {
+    Summed& so_far = sum.get();
+    so_far.total += static_cast<std::int64_t>(row.value);
+    ++so_far.count;
+    ctx.emit({row.key, so_far.total, so_far.count});
+  }
+};
+
+void process(const DataStream<Row>& rows, Sink::Shared& shared) {
+  rows.key_by(&Row::key).process<Total>(Sums{}).uid("sums").for_each(Sink(shared)).uid("sink");
+}
+
 template <class Out, class R>
 void keyed(const Job& job, const DataStream<R>& rows, Sink::Shared& shared) {
   const auto value = [](const R& row) { return static_cast<std::int64_t>(row.value); };
@@ -113,6 +135,8 @@ LevadaRun run_levada(const Job& job, std::uint64_t rows, const LevadaOptions& op
     StreamEnvironment env(environment(job, options));
     if (job.name == "chain") {
       chain(rows_of(env, job, rows), shared);
+    } else if (job.name.starts_with("process")) {
+      process(rows_of(env, job, rows), shared);
     } else if (job.name.ends_with("string")) {
       keyed<TextTotal>(job, text_rows_of(env, job, rows), shared);
     } else {

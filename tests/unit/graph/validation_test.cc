@@ -100,5 +100,57 @@ TEST(Validation, AGoodGraphHasNoProblems) {
   EXPECT_EQ(problems_of(env), "");
 }
 
+// ---- functions with state
+
+struct Counts {
+  ValueState<int> one{"one"};
+  ListState<int> two{"two"};
+  void process(const int&, KeyedContext<int, int>&) {}
+};
+struct SameNames {
+  ValueState<int> one{"same"};
+  MapState<int, int> two{"same"};
+  void process(const int&, KeyedContext<int, int>&) {}
+};
+class WithConstructor {
+ public:
+  explicit WithConstructor(int) {}
+  void process(const int&, KeyedContext<int, int>&) { hidden_.get(); }
+
+ private:
+  ValueState<int> hidden_{"hidden"};
+};
+
+template <class F>
+std::string problems_of_function(F function) {
+  StreamEnvironment env(kWithCheckpoints);
+  env.from_values<int>({1})
+      .uid("numbers")
+      .key_by([](int x) { return x; })
+      .template process<int>(std::move(function))
+      .discard()
+      .uid("nowhere");
+  return problems_of(env);
+}
+
+TEST(Validation, AFunctionWithStateOrTimersNeedsAUidOnceCheckpointsAreOn) {
+  struct OnlyTimers {
+    void process(const int&, KeyedContext<int, int>&) {}
+    void on_timer(Timestamp, KeyedContext<int, int>&) {}
+  };
+  EXPECT_THAT(problems_of_function(Counts{}), AllOf(HasSubstr("process"), HasSubstr(".uid")));
+  EXPECT_THAT(problems_of_function(OnlyTimers{}), AllOf(HasSubstr("process"), HasSubstr(".uid")));
+  EXPECT_EQ(problems_of_function([](const int&, KeyedContext<int, int>&) {}), "");
+}
+
+TEST(Validation, TwoStatesOfOneNameAreAnErrorThatNamesThem) {
+  EXPECT_THAT(problems_of_function(SameNames{}), AllOf(HasSubstr("two states"), HasSubstr("'same'")));
+}
+
+TEST(Validation, AStateThatTheEngineDoesNotFindIsAnErrorThatNamesIt) {
+  EXPECT_THAT(problems_of_function(WithConstructor(1)),
+              AllOf(HasSubstr("'hidden' is not found"), HasSubstr("without constructor")));
+}
+
 }  // namespace
 }  // namespace levada

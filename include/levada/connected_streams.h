@@ -1,0 +1,168 @@
+// Streams that a function reads side by side: a stream and a broadcast one, or two with one type of key.
+//
+//   payments.key_by(&Payment::card).connect(rules.broadcast()).process<Score>(Scorer{});
+//
+// Event time is the least of both inputs': a broadcast stream without watermarks holds back event-time timers.
+// Rows of the two inputs come in any order.
+//
+// Threads, lifetime: as DataStream.
+// Source:   Flink's BroadcastConnectedStream and ConnectedStreams.
+#pragma once
+
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include "levada/data_stream.h"
+#include "levada/detail/process_kernel.h"
+
+namespace levada {
+
+/// A stream of which every subtask of the step behind it gets every row.
+template <class T>
+class BroadcastStream : public detail::StreamHandle {
+ public:
+  using row_type = T;
+
+  BroadcastStream() = default;
+  explicit BroadcastStream(const StreamHandle& stream) : StreamHandle(stream) {
+    set_exchange({ExchangeKind::kBroadcast, nullptr});
+  }
+};
+
+namespace detail {
+
+template <class F, class T, class U, class C, class R>
+concept ProcessesBroadcast = requires(F& f, const T& row, const U& other, C& context,
+                                      BroadcastContext<R>& broadcast) {
+  f.process(row, context);
+  f.process_broadcast(other, broadcast);
+};
+template <class F, class T, class U, class C>
+concept ProcessesBoth = requires(F& f, const T& left, const U& right, C& context) {
+  f.process_left(left, context);
+  f.process_right(right, context);
+};
+
+}  // namespace detail
+
+template <class T, class U>
+class UnkeyedBroadcastStreams {
+ public:
+  UnkeyedBroadcastStreams(DataStream<T> stream, BroadcastStream<U> broadcast)
+      : stream_(std::move(stream)), broadcast_(std::move(broadcast)) {}
+
+  /// Shape:   a struct with void process(const T&, Context<R>&) and
+  ///          void process_broadcast(const U&, BroadcastContext<R>&) -> DataStream<R>.
+  /// State:   BroadcastState, which only process_broadcast() writes; OperatorState.
+  template <class R, class F>
+  DataStream<R> process(F f, std::source_location where = std::source_location::current()) const {
+    constexpr bool kFits = detail::ProcessesBroadcast<F, T, U, Context<R>, R>;
+    static_assert(kFits,
+                  "process<Out>: the function needs void process(const Row&, Context<Out>&) and "
+                  "void process_broadcast(const Other&, BroadcastContext<Out>&)");
+    if constexpr (kFits) {
+      const auto states = detail::states_of_unkeyed<R>(f);
+      using Kernel = detail::UnkeyedBroadcastKernel<T, U, R, F>;
+      return DataStream<R>(
+          stream_.graph(),
+          stream_.add(detail::function_node(*stream_.graph(), states, batch_type<R>(),
+                                            detail::process_factory<Kernel>(std::move(f), 2), where),
+                      broadcast_));
+    } else {
+      return {};
+    }
+  }
+
+ private:
+  DataStream<T> stream_;
+  BroadcastStream<U> broadcast_;
+};
+
+template <class K, class T, class U>
+class KeyedBroadcastStreams {
+ public:
+  KeyedBroadcastStreams(KeyedStream<K, T> stream, BroadcastStream<U> broadcast)
+      : stream_(std::move(stream)), broadcast_(std::move(broadcast)) {}
+
+  /// Shape:   a struct with void process(const T&, KeyedContext<K, R>&) and
+  ///          void process_broadcast(const U&, BroadcastContext<R>&) -> DataStream<R>; on_timer as for one
+  ///          input.
+  /// State:   of the row's key; BroadcastState, which only process_broadcast() writes; OperatorState.
+  template <class R, class F>
+  DataStream<R> process(F f, std::source_location where = std::source_location::current()) const {
+    constexpr bool kFits = detail::ProcessesBroadcast<F, T, U, KeyedContext<K, R>, R>;
+    static_assert(kFits,
+                  "process<Out>: the function needs void process(const Row&, KeyedContext<Key, Out>&) and "
+                  "void process_broadcast(const Other&, BroadcastContext<Out>&)");
+    if constexpr (kFits) {
+      const auto states = detail::states_of_keyed<K, R>(f);
+      using Kernel = detail::KeyedBroadcastKernel<K, T, U, R, F>;
+      return DataStream<R>(
+          stream_.graph(),
+          stream_.add(detail::function_node(
+                          *stream_.graph(), states, batch_type<R>(),
+                          detail::process_factory<Kernel>(std::move(f), 2, stream_.selector()), where),
+                      broadcast_));
+    } else {
+      return {};
+    }
+  }
+
+ private:
+  KeyedStream<K, T> stream_;
+  BroadcastStream<U> broadcast_;
+};
+
+template <class K, class T, class U>
+class ConnectedStreams {
+ public:
+  ConnectedStreams(KeyedStream<K, T> left, KeyedStream<K, U> right)
+      : left_(std::move(left)), right_(std::move(right)) {}
+
+  /// Shape:   a struct with void process_left(const T&, KeyedContext<K, R>&) and
+  ///          void process_right(const U&, KeyedContext<K, R>&) -> DataStream<R>; on_timer as for one input.
+  /// State:   of the row's key: rows of both inputs see the same.
+  template <class R, class F>
+  DataStream<R> process(F f, std::source_location where = std::source_location::current()) const {
+    constexpr bool kFits = detail::ProcessesBoth<F, T, U, KeyedContext<K, R>>;
+    static_assert(kFits,
+                  "process<Out>: the function needs void process_left(const Left&, KeyedContext<Key, Out>&) "
+                  "and void process_right(const Right&, KeyedContext<Key, Out>&)");
+    if constexpr (kFits) {
+      const auto states = detail::states_of_keyed<K, R>(f);
+      using Kernel = detail::ConnectedKernel<K, T, U, R, F>;
+      return DataStream<R>(
+          left_.graph(),
+          left_.add(detail::function_node(*left_.graph(), states, batch_type<R>(),
+                                          detail::process_factory<Kernel>(
+                                              std::move(f), 2, left_.selector(), right_.selector()),
+                                          where),
+                    right_));
+    } else {
+      return {};
+    }
+  }
+
+ private:
+  KeyedStream<K, T> left_;
+  KeyedStream<K, U> right_;
+};
+
+template <class T>
+template <class R, class F>
+DataStream<R> DataStream<T>::process(F f, std::source_location where) const {
+  constexpr bool kFits = detail::Processes<F, T, Context<R>>;
+  static_assert(kFits, "process<Out>: the function needs void process(const Row&, Context<Out>&)");
+  if constexpr (kFits) {
+    const auto states = detail::states_of_unkeyed<R>(f);
+    using Kernel = detail::UnkeyedKernel<T, R, F>;
+    return DataStream<R>(this->graph_, this->add(detail::function_node(
+                                           *this->graph_, states, batch_type<R>(),
+                                           detail::process_factory<Kernel>(std::move(f), 1), where)));
+  } else {
+    return {};
+  }
+}
+
+}  // namespace levada

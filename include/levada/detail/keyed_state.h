@@ -1,0 +1,381 @@
+// The places of keyed state members: each is a table of its own, from keys to what is kept of them, in which
+// the entry of the key at hand is found when the function asks for it.
+//
+// Threads:    of the subtask.
+// Invariants: 1. What a function may have changed is charged when it has returned, or before it is removed.
+//             2. Nothing expired is ever returned: what is read is compared with processing time as the
+//                operator keeps it, which never goes back over a restore.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "levada/detail/keyed_scope.h"
+#include "levada/detail/stored_state.h"
+#include "levada/detail/typed_table.h"
+#include "levada/state.h"
+
+namespace levada::detail {
+
+/// The table of one state; V is what is kept of a key.
+template <class K, class V>
+class KeyedTable : public BoundState {
+ public:
+  using Table = TypedTable<K, V>;
+  using Entry = typename Table::Entry;
+
+  KeyedTable(const KeyedMember& member, KeyedScope<K>& scope)
+      : scope_(scope),
+        table_(state_table_name(member.name()), scope.context->node, scope.context->key_groups,
+               scope.context->max_parallelism, scope.context->memory->state()),
+        space_(table_.space(0)),
+        ttl_us_(member.options().ttl.count()),
+        refreshes_(member.options().update == TtlUpdate::kOnReadAndWrite) {}
+
+  void restore(const RestoredState& state, const OperatorContext& context) override {
+    state.read_table(table_, context.key_groups.first, context.key_groups.last);
+  }
+  void snapshot(SnapshotContext& context) override {
+    if constexpr (Expires<V>) table_.leave_out(before());
+    context.put_table(table_);
+  }
+  void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) override {
+    table_.prefetch(space_, hashes, first, last);
+  }
+  void settle() override {
+    if constexpr (!kFlat<V>) {
+      if (changed_ == nullptr) return;
+      table_.charge_change(space_, changed_bytes_, heap_bytes_of(changed_->value));
+      changed_ = nullptr;
+    }
+  }
+  void clean(std::size_t slots) override {
+    if constexpr (Expires<V>) {
+      find_expired(slots);
+      for (const auto& [hash, key] : expired_) forget(hash, Table::Key::view(key, key_bytes_));
+      expired_.clear();
+    }
+  }
+
+ protected:
+  /// The entry of the key at hand, to be read; null when there is none.
+  const Entry* find_entry() {
+    CurrentKey<K>& current = key_at_hand();
+    return table_.find(space_, current.hash(), current.view());
+  }
+  /// The entry of the key at hand, to be changed.
+  Entry& entry_at(bool& created) {
+    CurrentKey<K>& current = key_at_hand();
+    created = false;
+    Entry* entry = table_.at_home(space_, current.hash(), current.view());
+    if (entry == nullptr) [[unlikely]] entry = &entry_anywhere(created);
+    if constexpr (!kFlat<V>) {
+      if (changed_ == nullptr) {
+        changed_ = entry;
+        changed_bytes_ = heap_bytes_of(entry->value);
+        scope_.changed.push_back(this);
+      }
+    }
+    return *entry;
+  }
+  void remove_entry() {
+    this->settle();
+    CurrentKey<K>& current = key_at_hand();
+    table_.remove(space_, current.hash(), current.view());
+  }
+
+  std::int64_t now() const { return scope_.time->now.time_since_epoch().count(); }
+  /// What was updated at or before that has expired.
+  std::int64_t before() const { return now() - ttl_us_; }
+  /// True when reading makes young again.
+  bool refreshes() const { return refreshes_; }
+
+ private:
+  CurrentKey<K>& key_at_hand() {
+    if (!scope_.current.there()) [[unlikely]] throw_no_key(table_.name());
+    return scope_.current;
+  }
+
+  [[gnu::noinline]] Entry& entry_anywhere(bool& created) {
+    CurrentKey<K>& current = scope_.current;
+    const std::uint32_t size = table_.group_of(space_, current.hash()).size;
+    Entry& entry = table_.at(space_, current.hash(), current.view());
+    created = table_.group_of(space_, current.hash()).size != size;
+    return entry;
+  }
+
+  // Looks at `slots` more slots, round and round.
+  void find_expired(std::size_t slots) {
+    constexpr std::size_t kBlock = 32;
+    std::uint32_t found[kBlock];
+    for (std::size_t looked = 0, groups = 0; looked < slots && groups <= space_.groups.size();) {
+      auto& group = space_.groups[clean_group_];
+      if (clean_slot_ >= group.slots()) {
+        clean_group_ = (clean_group_ + 1) % space_.groups.size();
+        clean_slot_ = 0;
+        ++groups;
+        continue;
+      }
+      const std::size_t first = clean_slot_;
+      const std::size_t count = table_.live_slots(space_, group, clean_slot_, found, kBlock);
+      looked += clean_slot_ - first;
+      for (std::size_t i = 0; i < count; ++i) {
+        const Entry& entry = group.slot(found[i]);
+        if (!entry.value.has_expired(before())) continue;
+        entry.key.copy_to(expired_.emplace_back(entry.key.hash(), K{}).second);
+      }
+    }
+  }
+
+  void forget(std::uint64_t hash, typename Table::KeyView key) {
+    Entry& entry = table_.at(space_, hash, key);
+    const std::size_t bytes = heap_bytes_of(entry.value);
+    const bool nothing_left = entry.value.forget(before());
+    table_.charge_change(space_, bytes, heap_bytes_of(entry.value));
+    if (nothing_left) table_.remove(space_, hash, key);
+  }
+
+  KeyedScope<K>& scope_;
+  Table table_;
+  typename Table::Space& space_;
+  const std::int64_t ttl_us_;
+  const bool refreshes_;
+  Entry* changed_ = nullptr;  // what the function may be changing
+  std::size_t changed_bytes_ = 0;
+  std::size_t clean_group_ = 0;
+  std::size_t clean_slot_ = 0;
+  std::vector<std::pair<std::uint64_t, K>> expired_;
+  Bytes key_bytes_;
+};
+
+template <class K, class T, bool kTimed>
+class KeyedValue final : public KeyedTable<K, std::conditional_t<kTimed, Expiring<T>, T>>,
+                         public ValueAccess<T> {
+ public:
+  using KeyedTable<K, std::conditional_t<kTimed, Expiring<T>, T>>::KeyedTable;
+
+  const T* find() override {
+    const auto* entry = this->find_entry();
+    if (entry == nullptr) return nullptr;
+    if constexpr (kTimed) {
+      if (entry->value.has_expired(this->before())) {
+        this->remove_entry();
+        return nullptr;
+      }
+      if (this->refreshes()) {
+        bool created;
+        return &at(created);
+      }
+      return &entry->value.value;
+    } else {
+      return &entry->value;
+    }
+  }
+  T& at(bool& created) override {
+    auto& entry = this->entry_at(created);
+    if constexpr (kTimed) {
+      created = entry.value.has_expired(this->before());
+      if (created) entry.value.value = T{};
+      entry.value.updated_us = this->now();
+      return entry.value.value;
+    } else {
+      return entry.value;
+    }
+  }
+  void set(T&& value) override {
+    bool created;
+    at(created) = std::move(value);
+  }
+  void clear() override { this->remove_entry(); }
+};
+
+template <class K, class T, bool kTimed>
+class KeyedList final : public KeyedTable<K, StoredList<T, kTimed>>, public ListAccess<T> {
+ public:
+  using KeyedTable<K, StoredList<T, kTimed>>::KeyedTable;
+
+  std::span<const T> get() override {
+    const auto* entry = this->find_entry();
+    if (entry == nullptr) return {};
+    if constexpr (kTimed) {
+      const std::size_t first = entry->value.expired(this->before());
+      if (first == entry->value.values.size()) {
+        this->remove_entry();
+        return {};
+      }
+      if (this->refreshes()) {
+        StoredList<T, kTimed>& list = list_at();
+        std::fill(list.updated_us.begin(), list.updated_us.end(), this->now());
+        return list.values;
+      }
+      return std::span<const T>(entry->value.values).subspan(first);
+    } else {
+      return entry->value.values;
+    }
+  }
+  void add(T&& element) override { list_at().add(std::move(element), this->now()); }
+  void set(std::vector<T>&& elements) override {
+    if (elements.empty()) return clear();
+    StoredList<T, kTimed>& list = list_at();
+    list = {};
+    list.values.reserve(elements.size());
+    for (T& element : elements) list.add(std::move(element), this->now());
+  }
+  void clear() override { this->remove_entry(); }
+
+ private:
+  // The list without what has expired.
+  StoredList<T, kTimed>& list_at() {
+    bool created;
+    StoredList<T, kTimed>& list = this->entry_at(created).value;
+    if constexpr (kTimed) list.forget(this->before());
+    return list;
+  }
+};
+
+template <class K, class MK, class MV, bool kTimed>
+class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public MapAccess<MK, MV> {
+ public:
+  using Base = KeyedTable<K, StoredMap<MK, MV, kTimed>>;
+  using Map = StoredMap<MK, MV, kTimed>;
+  using typename MapAccess<MK, MV>::Visit;
+  using Base::Base;
+
+  const MV* find(const MK& key) override {
+    const auto* entry = this->find_entry();
+    if (entry == nullptr) return nullptr;
+    const auto found = entry->value.entries.find(key);
+    if (found == entry->value.entries.end()) return nullptr;
+    if constexpr (kTimed) {
+      if (found->second.has_expired(this->before())) {
+        erase(key);
+        return nullptr;
+      }
+      if (this->refreshes()) return &at(key);
+    }
+    return &value_of(found->second);
+  }
+
+  MV& at(const MK& key) override {
+    bool created;
+    Map& map = this->entry_at(created).value;
+    const auto [found, fresh] = map.entries.try_emplace(key);
+    if (fresh) map.parts_heap_bytes += Map::heap_bytes_of_entry(*found);
+    open(found->second);
+    if constexpr (kTimed) {
+      if (found->second.has_expired(this->before())) found->second.value = MV{};
+      found->second.updated_us = this->now();
+    }
+    return value_of(found->second);
+  }
+  void put(const MK& key, MV&& value) override { at(key) = std::move(value); }
+
+  bool erase(const MK& key) override {
+    const auto* entry = this->find_entry();
+    if (entry == nullptr || !entry->value.entries.contains(key)) return false;
+    close();
+    bool created;
+    Map& map = this->entry_at(created).value;
+    const auto found = map.entries.find(key);
+    bool lived = true;
+    if constexpr (kTimed) lived = !found->second.has_expired(this->before());
+    map.erase(found);
+    if (map.entries.empty()) this->remove_entry();
+    return lived;
+  }
+
+  void scan(const MK* from, const MK* to, const Visit& visit) override {
+    const auto* entry = this->find_entry();
+    if (entry == nullptr) return;
+    bool created;
+    const bool refresh = kTimed && this->refreshes();
+    const auto& entries = refresh ? this->entry_at(created).value.entries : entry->value.entries;
+    auto at = from == nullptr ? entries.begin() : entries.lower_bound(*from);
+    for (; at != entries.end() && (to == nullptr || at->first < *to); ++at) {
+      if constexpr (kTimed) {
+        if (at->second.has_expired(this->before())) continue;
+        if (refresh) const_cast<Expiring<MV>&>(at->second).updated_us = this->now();
+      }
+      if (!visit(at->first, value_of(at->second))) return;
+    }
+  }
+
+  void clear() override { this->remove_entry(); }
+
+  void settle() override {
+    close();
+    Base::settle();
+  }
+
+ private:
+  using Value = MapValue<MV, kTimed>;
+
+  template <class Stored>
+  static auto& value_of(Stored& stored) {
+    if constexpr (kTimed) {
+      return stored.value;
+    } else {
+      return stored;
+    }
+  }
+
+  // The function may change a value until it is closed.
+  void open(Value& value) {
+    if constexpr (!kFlat<Value>) {
+      for (const auto& [known, bytes] : open_) {
+        if (known == &value) return;
+      }
+      open_.emplace_back(&value, heap_bytes_of(value));
+    }
+  }
+  void close() {
+    if constexpr (!kFlat<Value>) {
+      if (open_.empty()) return;
+      bool created;
+      Map& map = this->entry_at(created).value;
+      for (const auto& [value, bytes] : open_) map.parts_heap_bytes += heap_bytes_of(*value) - bytes;
+      open_.clear();
+    }
+  }
+
+  std::vector<std::pair<Value*, std::size_t>> open_;
+};
+
+template <class Timed, class Untimed, class Member, class K>
+std::unique_ptr<BoundState> bind_keyed(Member& member, KeyedScope<K>& scope) {
+  const auto bind = [&]<class State>(std::type_identity<State>) -> std::unique_ptr<BoundState> {
+    auto state = std::make_unique<State>(member, scope);
+    member.bind(*state);
+    return state;
+  };
+  return member.options().ttl > Duration{0} ? bind(std::type_identity<Timed>{})
+                                            : bind(std::type_identity<Untimed>{});
+}
+
+/// Makes the place of a keyed state member of a function's copy.
+template <class K, class T>
+std::unique_ptr<BoundState> bind_state(ValueState<T>& member, KeyedScope<K>& scope) {
+  return bind_keyed<KeyedValue<K, T, true>, KeyedValue<K, T, false>>(member, scope);
+}
+template <class K, class T>
+std::unique_ptr<BoundState> bind_state(ReducingState<T>& member, KeyedScope<K>& scope) {
+  return bind_keyed<KeyedValue<K, T, true>, KeyedValue<K, T, false>>(member, scope);
+}
+template <class K, class A>
+std::unique_ptr<BoundState> bind_state(AggregatingState<A>& member, KeyedScope<K>& scope) {
+  using T = typename A::Accumulator;
+  return bind_keyed<KeyedValue<K, T, true>, KeyedValue<K, T, false>>(member, scope);
+}
+template <class K, class T>
+std::unique_ptr<BoundState> bind_state(ListState<T>& member, KeyedScope<K>& scope) {
+  return bind_keyed<KeyedList<K, T, true>, KeyedList<K, T, false>>(member, scope);
+}
+template <class K, class MK, class MV>
+std::unique_ptr<BoundState> bind_state(MapState<MK, MV>& member, KeyedScope<K>& scope) {
+  return bind_keyed<KeyedMap<K, MK, MV, true>, KeyedMap<K, MK, MV, false>>(member, scope);
+}
+
+}  // namespace levada::detail
