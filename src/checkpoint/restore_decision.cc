@@ -117,14 +117,15 @@ class Decision {
   void decide_cold(RestoreItem& item) const {
     std::string why;
     if (!has_cold_tier_) {
-      why = "it is in a cold tier, and this program keeps state in memory";
+      why = "it is in a cold tier, and this program keeps state in memory; give its environment the state "
+            "backend that wrote it";
     } else if (item.verdict == RestoreVerdict::kMigrated) {
-      why = "its schema has changed, and it is in a cold tier, whose files stay as they are";
+      why = "its schema has changed, and it is in a cold tier, whose files are taken over as they are";
     } else {
       return;
     }
     item.verdict = RestoreVerdict::kRefused;
-    item.details = {std::move(why) + "; restore a savepoint, which has no cold tier"};
+    item.details = {std::move(why)};
   }
 
   // Operator values begin with theirs.
