@@ -32,7 +32,8 @@ constexpr std::size_t kRetained = 2;
 constexpr std::uint64_t kStepsMax = 60'000;
 constexpr std::uint64_t kStepsWithFaults = 12'000;
 constexpr std::uint64_t kStepsPerRequest = 700;  // in the mean, for a checkpoint or a savepoint
-constexpr int kStepsOfOvertaken = 10'000;
+// One shard may wait for half a minute while another looks every 10 ms whether it has to go on waiting.
+constexpr int kStepsOfOvertaken = 40'000;
 constexpr int kStartsWithFaults = 20;
 constexpr int kStartsWithout = 4;
 

@@ -429,6 +429,7 @@ TEST_F(StateFile, SaysHowEachBlockIsCompressed) {
   ASSERT_NE(stored, nullptr);
   Bytes entry;
   put_number(entry, std::int64_t{2});
+  entry += '\0';  // not removed
   put_varint(entry, 3);
   put_varint(entry, 1);
   put_varint(entry, stored->size());

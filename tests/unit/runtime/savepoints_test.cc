@@ -71,12 +71,13 @@ struct Copying {
   double rate = 20'000;
   int parallelism = 1;
   ExecuteOptions execute{};
+  Duration interval = 10ms;
 };
 
 // 0, 1, … into `table`, exactly once.
 Job start_copying(const Copying& copying, const std::shared_ptr<MemoryTable>& table) {
   StreamEnvironment env({.parallelism = copying.parallelism,
-                         .checkpoint = {.interval = 10ms, .directory = copying.directory}});
+                         .checkpoint = {.interval = copying.interval, .directory = copying.directory}});
   env.generate<std::int64_t>(same, {.rows = copying.rows, .rate = copying.rate})
       .uid("numbers")
       .sink_to(memory_sink<std::int64_t>(table))
@@ -87,7 +88,7 @@ Job start_copying(const Copying& copying, const std::shared_ptr<MemoryTable>& ta
 // 0, 1, … counted by key; the counts are collected.
 Job start_counting(const Copying& copying, Collected<std::int64_t>& into) {
   StreamEnvironment env({.parallelism = copying.parallelism,
-                         .checkpoint = {.interval = 10ms, .directory = copying.directory}});
+                         .checkpoint = {.interval = copying.interval, .directory = copying.directory}});
   env.generate<std::int64_t>(same, {.rows = copying.rows, .rate = copying.rate, .splits = 3})
       .uid("numbers")
       .map([](std::int64_t x) { return x % 10; })
@@ -271,8 +272,8 @@ Job start_windows(const std::string& directory, const std::string& restore, doub
 TEST(Savepoint, KeepsOpenWindowsWhenTheJobStops) {
   const TempDir dir;
   Collected<Total> rows;
-  Job job = start_windows(dir / "first", {}, 10'000, rows);
-  wait_for_rows(job, 1'000);
+  Job job = start_windows(dir / "first", {}, 2'000, rows);
+  wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved");
   EXPECT_TRUE(rows.rows().empty());
   start_windows(dir / "second", dir / "saved", 0, rows).wait();
@@ -285,13 +286,13 @@ TEST(Savepoint, KeepsOpenWindowsWhenTheJobStops) {
 TEST(Savepoint, FiresOpenWindowsWhenTheJobStopsAndDrains) {
   const TempDir dir;
   Collected<Total> rows;
-  Job job = start_windows(dir / "first", {}, 10'000, rows);
-  wait_for_rows(job, 1'000);
+  Job job = start_windows(dir / "first", {}, 2'000, rows);
+  wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved", {.drain = true});
   EXPECT_EQ(rows.rows().size(), 7u);
   std::int64_t counted = 0;
   for (const Total& total : rows.rows()) counted += total.count;
-  EXPECT_GE(counted, 1'000);
+  EXPECT_GE(counted, 500);
   EXPECT_LT(counted, 8'000);
   // A job that is resumed all the same finds no windows: they open anew, for the rows that come now.
   start_windows(dir / "second", dir / "saved", 0, rows).wait();
@@ -384,8 +385,8 @@ TEST(Savepoint, WithStateOfStepsThatAreGoneIsRefusedAndEachIsNamed) {
 TEST(Savepoint, IsNeverReferredToAndStaysUnlessItIsClaimed) {
   const TempDir dir;
   Collected<Total> rows;
-  Job job = start_windows(dir / "first", {}, 10'000, rows);
-  wait_for_rows(job, 1'000);
+  Job job = start_windows(dir / "first", {}, 2'000, rows);
+  wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved");
   fs::copy(dir / "saved", dir / "claimed", fs::copy_options::recursive);
   {
@@ -414,7 +415,7 @@ TEST(RetainedCheckpoint, CanBeRestoredByItsPathAndNotBeClaimedByAnother) {
   Collected<std::int64_t> rows;
   std::string path;
   {
-    Job job = start_counting({.directory = dir / "jobs"}, rows);
+    Job job = start_counting({.directory = dir / "jobs", .interval = 0s}, rows);
     wait_for_rows(job, 500);
     path = job.checkpoint().path;
     job.cancel();
@@ -439,7 +440,7 @@ TEST(RetainedCheckpoint, WithOutputThatWaitsIsOnlyRestoredByItsOwnJob) {
   };
   std::string path;
   {
-    Job job = start_copying({.directory = dir / "jobs"}, table);
+    Job job = start_copying({.directory = dir / "jobs", .interval = 0s}, table);
     wait_for_rows(job, 500);
     away = true;
     const std::uint64_t seen = job.status().nodes[0].rows_out;
