@@ -41,6 +41,7 @@
 #include "levada/memory.h"
 #include "levada/serde.h"
 #include "levada/state_backend.h"
+#include "levada/state_type.h"
 
 namespace levada::detail {
 
@@ -383,6 +384,7 @@ class TypedTable final : public StateTable {
 
   std::string_view name() const override { return name_; }
   std::string schema() const override { return Serde<K>::schema() + " -> " + Serde<V>::schema(); }
+  std::vector<const StateType*> types() const override { return {&state_type<K>(), &state_type<V>()}; }
   std::size_t entries() const override {
     std::size_t count = 0;
     for (const auto& [name, space] : spaces_) {
@@ -391,6 +393,18 @@ class TypedTable final : public StateTable {
     return count;
   }
   std::size_t memory_bytes() const override { return charged_bytes_; }
+
+  bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value) override {
+    Space* const space = find_space(name_space);
+    if (space == nullptr) return false;
+    K typed{};
+    Serde<K>::read(key, typed);
+    Bytes scratch;
+    const Entry* const entry = find(*space, hash, Key::view(typed, scratch));
+    if (entry == nullptr) return false;
+    Serde<V>::write(entry->value, value);
+    return true;
+  }
 
   void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) override {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
