@@ -115,6 +115,12 @@ void RestoredNodeState::plan(const StateFileReader& file, const StateTable& tabl
   for (const StateFileReader::Table& written : file.tables()) {
     if (!reads(written, table.name()) || into.contains(written.schema)) continue;
     const std::string wanted = table.schema();
+    if (written.schema != wanted && !file.cold_files().empty()) {
+      // Only blocks are made into the new schema: what is in the tier would be read wrong.
+      throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
+                       std::to_string(checkpoint()) + " is in a cold tier, whose entries keep their schema " +
+                       written.schema + "; the program's is " + wanted);
+    }
     StateMigration migration = plan_migration(written.schema, wanted, table.types());
     if (migration.refused()) {
       throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
