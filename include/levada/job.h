@@ -172,18 +172,18 @@ class Job {
   ///          checkpoint is in the checkpoint directory.
   std::string stop_with_savepoint(const std::string& path, const StopOptions& options = {});
   /// A keyed state of the running job: `state` of the step with that uid. K and V are what the step keeps, as
-  /// for StateReader::read().
+  /// for StateReader::read(); of a state member of a function `state` is its name.
   ///
   /// Errors:  StateError when there is no such step or state, or it is of other types.
   template <class K, class V>
   StateQuery<K, V> query(std::string_view uid, std::string_view state) const {
     StateSpec spec = keyed_state_spec<K, V>(std::string(state));
-    check_query(std::string(uid), spec);
+    spec.name = check_query(std::string(uid), spec);
     return StateQuery<K, V>(control_, std::string(uid), std::move(spec));
   }
 
  private:
-  void check_query(const std::string& uid, const StateSpec& wanted) const;
+  std::string check_query(const std::string& uid, const StateSpec& wanted) const;
 
   std::shared_ptr<detail::JobControl> control_;
 };

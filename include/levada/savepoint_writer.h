@@ -42,7 +42,8 @@ class SavepointWriter {
   SavepointWriter& operator=(SavepointWriter&&) noexcept;
   ~SavepointWriter();
 
-  /// Begins the keyed state `state` of the step with that uid.
+  /// Begins the keyed state `state` of the step with that uid, as checkpoints call it: "rolling", "windows",
+  /// "state/<name>" of a function's member.
   ///
   /// Errors:  StateError when that state was begun or copied before.
   template <class K, class V>

@@ -1,7 +1,7 @@
 // Serde<T>: how a value becomes bytes and comes back; LEVADA_RECORD: how a struct gets one.
 //
-// Numbers, bool, enums, std::string, Timestamp, durations, std::optional, vector, array, pair and tuple
-// have one. A struct gets one by LEVADA_RECORD(Order, user, amount, ts) below it, in its namespace; that
+// Numbers, bool, enums, std::string, Timestamp, durations, std::optional, vector, map, array, pair and
+// tuple have one. A struct gets one by LEVADA_RECORD(Order, user, amount, ts) below it, in its namespace; that
 // also gives JSON, SQL columns and the schema kept in checkpoints. A type that is not yours gets one by
 // specialising levada::Serde.
 //
@@ -12,6 +12,7 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -254,6 +255,36 @@ struct Serde<std::vector<T>> {
     std::size_t bytes = value.capacity() * sizeof(T);
     if constexpr (!kFlat<T>) {
       for (const T& element : value) bytes += heap_bytes_of(element);
+    }
+    return bytes;
+  }
+};
+
+template <Serializable K, Serializable V>
+struct Serde<std::map<K, V>> {
+  static void write(const std::map<K, V>& value, Bytes& out) {
+    put_varint(out, value.size());
+    for (const auto& [key, mapped] : value) {
+      Serde<K>::write(key, out);
+      Serde<V>::write(mapped, out);
+    }
+  }
+  static void read(View& in, std::map<K, V>& into) {
+    into.clear();
+    for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+      K key{};
+      V mapped{};
+      Serde<K>::read(in, key);
+      Serde<V>::read(in, mapped);
+      into.insert_or_assign(into.end(), std::move(key), std::move(mapped));
+    }
+  }
+  static std::string schema() { return "[" + Serde<K>::schema() + " -> " + Serde<V>::schema() + "]"; }
+  static std::size_t heap_bytes(const std::map<K, V>& value) {
+    // A node has its entry, three pointers and a colour.
+    std::size_t bytes = value.size() * (sizeof(std::pair<const K, V>) + 4 * sizeof(void*));
+    if constexpr (!kFlat<K> || !kFlat<V>) {
+      for (const auto& [key, mapped] : value) bytes += heap_bytes_of(key) + heap_bytes_of(mapped);
     }
     return bytes;
   }

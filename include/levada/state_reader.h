@@ -92,7 +92,8 @@ class StateReader {
   /// Calls f for each entry of a keyed state, in no order.
   ///
   /// Shape:   f(const K&, const V&) or f(std::int64_t name_space, const K&, const V&). V is what the step keeps
-  ///          of a key: for reduce an std::optional of the row, for aggregate a tuple of the accumulators.
+  ///          of a key: for reduce an std::optional of the row, for aggregate a tuple of the accumulators, for
+  ///          the state members of a function, found by their names, their value, std::vector or std::map.
   /// Errors:  StateError when there is no such state, or it cannot be read as K and V.
   template <class K, class V, class F>
   void read(std::string_view uid, std::string_view state, F f) const;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -26,7 +27,7 @@ struct StateType {
   void (*skip)(View& in) = nullptr;
   /// Of a described struct: the encoding of T{}.
   std::optional<Bytes> default_bytes;
-  /// The fields, the parts of a tuple, or the element of an optional, vector or array.
+  /// The fields, the parts of a tuple, key and value of a map, or the element of an optional, vector or array.
   std::vector<const StateType*> parts;
 };
 
@@ -54,6 +55,8 @@ template <class T>
 struct StateParts<std::optional<T>> : KnownParts<T> {};
 template <class T>
 struct StateParts<std::vector<T>> : KnownParts<T> {};
+template <class K, class V>
+struct StateParts<std::map<K, V>> : KnownParts<K, V> {};
 template <class T, std::size_t N>
 struct StateParts<std::array<T, N>> : KnownParts<T> {};
 template <class A, class B>

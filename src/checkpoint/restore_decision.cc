@@ -11,6 +11,7 @@
 namespace levada {
 namespace {
 
+// Of the manifest's nodes: what others wrote, such as a function without state, is never restored.
 // A state as the checkpoint has it: of all subtasks together.
 struct WrittenState {
   bool keyed = false;
@@ -22,7 +23,9 @@ using WrittenNodes = std::map<std::string, WrittenStates>;       // by uid
 
 void add_tables(const StateFileReader& file, bool own, bool cold, WrittenNodes& nodes) {
   for (const StateFileReader::Table& table : file.tables()) {
-    WrittenStates& states = nodes[table.node];
+    const auto node = nodes.find(table.node);
+    if (node == nodes.end()) continue;
+    WrittenStates& states = node->second;
     // An older file has more than is wanted of it.
     if (!own && !states.contains(table.name)) continue;
     WrittenState& state = states[table.name];
@@ -38,7 +41,8 @@ WrittenNodes written_in(const RestoredCheckpoint& checkpoint) {
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint.subtasks()) {
     add_tables(*subtask.state, true, subtask.cold != nullptr, nodes);
     for (const StateFileReader::OperatorState& state : subtask.state->operator_states()) {
-      nodes[state.node][state.name];
+      const auto node = nodes.find(state.node);
+      if (node != nodes.end()) node->second[state.name];
     }
   }
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint.subtasks()) {

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "levada/detail/function_scope.h"
 #include "levada/error.h"
 
 #include "core/schema_json.h"
@@ -58,6 +59,16 @@ std::string json_text(std::string_view text) {
   append_json_text(text, quoted);
   return quoted;
 }
+
+namespace {
+
+// State members of functions are found by their own names as well.
+std::string table_of(const RestoredNodeState& node, std::string_view state) {
+  const std::string member = detail::state_table_name(std::string(state));
+  return !node.has_table(state) && node.has_table(member) ? member : std::string(state);
+}
+
+}  // namespace
 
 StateReader::StateReader(std::string_view path)
     : contents_(std::make_unique<Contents>(Contents{CheckpointReader(local_file_system(), path), nullptr})) {
@@ -128,22 +139,25 @@ void StateReader::verify() const { contents_->reader.verify(); }
 void StateReader::read_blocks(std::string_view uid, const StateSpec& wanted,
                               const std::function<void(const RestoredBlock&)>& f) const {
   const RestoredNodeState state(*contents_->checkpoint, std::string(uid));
-  if (!state.has_table(wanted.name)) throw_no_state(*this, uid, wanted.name);
-  check_not_cold(*contents_->checkpoint, uid, wanted.name);
-  BlockTable table(wanted, f);
+  StateSpec named = wanted;
+  named.name = table_of(state, wanted.name);
+  if (!state.has_table(named.name)) throw_no_state(*this, uid, wanted.name);
+  check_not_cold(*contents_->checkpoint, uid, named.name);
+  BlockTable table(named, f);
   state.read_table(table, 0, contents_->checkpoint->manifest().max_parallelism);
 }
 
 void StateReader::read_json(std::string_view uid, std::string_view state,
                             const std::function<void(const JsonEntry&)>& f) const {
   const RestoredNodeState node(*contents_->checkpoint, std::string(uid));
-  if (!node.has_table(state)) throw_no_state(*this, uid, state);
-  check_not_cold(*contents_->checkpoint, uid, state);
+  const std::string name = table_of(node, state);
+  if (!node.has_table(name)) throw_no_state(*this, uid, state);
+  check_not_cold(*contents_->checkpoint, uid, name);
   std::string key;
   std::string value;
   Bytes bytes;
   std::map<std::string, std::vector<Schema>> schemas;
-  node.each_block(state, [&](const StateFileReader& file, const StateFileReader::Table& table,
+  node.each_block(name, [&](const StateFileReader& file, const StateFileReader::Table& table,
                              const StateFileReader::Block& block) {
     std::vector<Schema>& parts = schemas[table.schema];
     if (parts.empty()) parts = parse_table_schema(table.schema);

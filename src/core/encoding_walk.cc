@@ -50,6 +50,13 @@ bool EncodingWalk::build(const Schema& schema, const OpaqueTypes& known, std::st
     case Shape::kList:
       op_ = Op::kList;
       return part(schema.parts.front()) != nullptr;
+    case Shape::kMap: {
+      op_ = Op::kList;
+      Schema entry;
+      entry.shape = Shape::kTuple;
+      entry.parts = schema.parts;
+      return part(entry) != nullptr;
+    }
     case Shape::kArray: {
       op_ = Op::kRepeat;
       count_ = schema.length;

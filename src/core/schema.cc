@@ -4,7 +4,7 @@
 //   type     := plain "?"*                            optional
 //   plain    := number | "string" | "timestamp"
 //             | "duration(" unit ")" | "duration(" unit "," number ")"     without number: int64
-//             | "[" type "]" | "[" type ";" length "]"
+//             | "[" type "]" | "[" type ";" length "]" | "[" type " -> " type "]"     list, array, map
 //             | "(" (type ",")* ")"                   tuple
 //             | "{" (name ":" type ("," name ":" type)*)? "}"
 //             | word | word " " plain                 opaque; named
@@ -88,7 +88,10 @@ class Parser {
   bool list(Schema& into, int depth) {
     into = shape_of(Schema::Shape::kList);
     if (!type(into.parts.emplace_back(), depth + 1)) return false;
-    if (take(";")) {
+    if (take(kArrow)) {
+      into.shape = Schema::Shape::kMap;
+      if (!type(into.parts.emplace_back(), depth + 1)) return false;
+    } else if (take(";")) {
       into.shape = Schema::Shape::kArray;
       const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), into.length);
       if (error != std::errc{}) return false;
@@ -196,6 +199,13 @@ void append_text(const Schema& schema, std::string& text) {
       text += '[';
       append_text(schema.parts.front(), text);
       if (schema.shape == Shape::kArray) text.append(";").append(std::to_string(schema.length));
+      text += ']';
+      break;
+    case Shape::kMap:
+      text += '[';
+      append_text(schema.parts[0], text);
+      text += kArrow;
+      append_text(schema.parts[1], text);
       text += ']';
       break;
     case Shape::kTuple:

@@ -21,6 +21,7 @@ struct Schema {
     kDuration,
     kOptional,
     kList,
+    kMap,  ///< a list of pairs: its parts are the key and the value
     kArray,
     kTuple,
     kRecord,

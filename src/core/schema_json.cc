@@ -114,6 +114,22 @@ void append_elements(const Schema& element, std::uint64_t count, View& in, std::
   out += ']';
 }
 
+void append_map(const Schema& map, View& in, std::string& out) {
+  out += '[';
+  std::uint64_t empty = 0;
+  const std::uint64_t count = in.take_varint();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    out += i > 0 ? ",[" : "[";
+    const std::size_t left = in.size();
+    append_json(map.parts[0], in, out);
+    out += ',';
+    append_json(map.parts[1], in, out);
+    out += ']';
+    if (in.size() == left && ++empty > kEmptyElementsMax) throw StateError("a map has too many entries");
+  }
+  out += ']';
+}
+
 }  // namespace
 
 void append_json_text(std::string_view text, std::string& out) {
@@ -153,6 +169,8 @@ void append_json(const Schema& schema, View& in, std::string& out) {
       return append_elements(schema.parts.front(), in.take_varint(), in, out);
     case Shape::kArray:
       return append_elements(schema.parts.front(), schema.length, in, out);
+    case Shape::kMap:
+      return append_map(schema, in, out);
     case Shape::kNamed:
       return append_json(schema.parts.front(), in, out);
     case Shape::kTuple:

@@ -1,6 +1,7 @@
 // append_json: a value in bytes as JSON text, by its schema alone.
 //
-// Numbers are numbers (NaN and infinities strings), an empty optional is null, tuples are lists, times are
+// Numbers are numbers (NaN and infinities strings), an empty optional is null, tuples are lists, maps are lists of
+// [key, value], times are
 // ISO-8601 text as far as years have four digits and else microseconds, durations are numbers of their own
 // unit. Bytes in strings that are not UTF-8 become U+FFFD.
 //

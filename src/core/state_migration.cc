@@ -152,6 +152,7 @@ std::string_view name_of(Shape shape) {
     case Shape::kOptional: return "optional";
     case Shape::kList: return "a list";
     case Shape::kArray: return "an array";
+    case Shape::kMap: return "a map";
     case Shape::kTuple: return "a tuple";
     case Shape::kRecord: return "a record";
     case Shape::kNamed:
@@ -189,6 +190,8 @@ class Planner {
         return with_part({.op = Step::Op::kOptional}, plan_part(written, wanted, type, path));
       case Shape::kList:
         return list(written, wanted, type, path);
+      case Shape::kMap:
+        return map(written, wanted, type, path);
       case Shape::kArray:
         if (written.length != wanted.length) return refuse(path, written, wanted, "has another length");
         return with_part({.op = Step::Op::kRepeat, .count = wanted.length},
@@ -275,6 +278,22 @@ class Planner {
       problem(path, "a list of elements without fields cannot change");
     }
     return with_part({.op = Step::Op::kList}, plan_part(written, wanted, type, path + "[]"));
+  }
+
+  // Keys keep their order, and none becomes another's.
+  Step map(const Schema& written, const Schema& wanted, const StateType* type, const std::string& path) {
+    if (written.parts[0] != wanted.parts[0]) {
+      return refuse(path, written, wanted, "has other keys, which must stay the same");
+    }
+    Step entry{.op = Step::Op::kSequence};
+    entry.parts.push_back(copy(written.parts[0], path + "[] (key)"));
+    entry.parts.push_back(plan(written.parts[1], wanted.parts[1], part_type(type, 1), path + "[]"));
+    const auto key = EncodingWalk::of(written.parts[0], known_);
+    const auto value = EncodingWalk::of(written.parts[1], known_);
+    if (key && value && key->fixed_bytes() == std::uint64_t{0} && value->fixed_bytes() == std::uint64_t{0}) {
+      problem(path, "a map of entries without fields cannot change");
+    }
+    return with_part({.op = Step::Op::kList}, std::move(entry));
   }
 
   Step tuple(const Schema& written, const Schema& wanted, const StateType* type, const std::string& path) {

@@ -33,6 +33,8 @@ Transformation function_node(LogicalGraph& graph, const FunctionStates& states, 
   node.outputs = {{.tag = {}, .type = &out}};
   node.make_operator = std::move(factory);
   node.stateful = states.timers || !states.found.empty();
+  node.states = states.specs;
+  node.states.push_back({.name = kFunctionTimeState});
   node.open_side_outputs = true;
   node.where = where;
   return node;

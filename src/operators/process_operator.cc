@@ -56,18 +56,7 @@ OperatorShare split_share(const std::vector<std::size_t>& elements, const Operat
   return {all * subtask / parallelism, all * (subtask + 1) / parallelism};
 }
 
-void check_state_schema(View& bytes, const std::string& schema, const std::string& state,
-                        const OperatorContext& context) {
-  const std::string written(bytes.take_string());
-  if (written == schema) return;
-  throw StateError("state '" + state + "' of node '" + context.node + "' in checkpoint " +
-                   std::to_string(context.restored_checkpoint) + " has schema " + written +
-                   ", but the program's is " + schema);
-}
-
 namespace {
-
-constexpr std::string_view kTimeState = "time";
 
 class ProcessOperator final : public Operator {
  public:
@@ -82,7 +71,7 @@ class ProcessOperator final : public Operator {
   }
 
   void restore(const RestoredState& state) override {
-    const std::vector<View> all = state.operator_states(kTimeState);
+    const std::vector<View> all = state.operator_states(kFunctionTimeState);
     Timestamp watermark = kMaxWatermark;
     std::vector<bool> finished;
     for (View bytes : all) {
@@ -103,9 +92,11 @@ class ProcessOperator final : public Operator {
     note_now();
     Bytes bytes;
     write_parts(bytes, time_.watermark, time_.now, finished_);
-    context.put_operator_state(kTimeState, bytes);
+    context.put_operator_state(kFunctionTimeState, bytes);
     kernel_->snapshot(context);
   }
+
+  StateTable* state_table(std::string_view name) override { return kernel_->state_table(name); }
 
   std::size_t process(std::size_t input, BatchPtr& batch, std::size_t first_row, Output& out) override {
     begin();

@@ -78,8 +78,9 @@ class JobControl final : private TaskListener, private ExecutorListener {
   /// there can be none.
   CheckpointRequests::Ticket ask(CheckpointRequests::Request request);
   const CheckpointRequests& requests() const noexcept { return requests_; }
-  /// Throws StateError when no step has that uid and state, or it is of another type.
-  void check_query(const std::string& uid, const StateSpec& wanted) const;
+  /// The state's name in checkpoints. Throws StateError when no step has that uid and state, or it is of another
+  /// type.
+  std::string check_query(const std::string& uid, const StateSpec& wanted) const;
   /// The value of a key, both encoded. Waits for the owning task, and while the job restarts.
   std::optional<Bytes> query(const std::string& uid, const StateSpec& state, std::uint64_t hash,
                              const Bytes& key, std::int64_t name_space);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "levada/detail/function_scope.h"
 #include "levada/detail/key_groups.h"
 #include "levada/error.h"
 #include "runtime/job_control.h"
@@ -10,7 +11,7 @@
 
 namespace levada::detail {
 
-void JobControl::check_query(const std::string& uid, const StateSpec& wanted) const {
+std::string JobControl::check_query(const std::string& uid, const StateSpec& wanted) const {
   const auto& nodes = plan_->graph->nodes();
   const auto node = std::find_if(nodes.begin(), nodes.end(),
                                  [&](const Transformation& each) { return each.uid == uid; });
@@ -19,8 +20,8 @@ void JobControl::check_query(const std::string& uid, const StateSpec& wanted) co
   for (const StateSpec& spec : node->states) {
     if (!spec.keyed) continue;
     keyed += (keyed.empty() ? "'" : ", '") + spec.name + "'";
-    if (spec.name != wanted.name) continue;
-    if (spec.schema == wanted.schema) return;
+    if (spec.name != wanted.name && spec.name != state_table_name(wanted.name)) continue;
+    if (spec.schema == wanted.schema) return spec.name;
     throw StateError("query: state '" + wanted.name + "' of '" + uid + "' has schema " + spec.schema +
                      ", but it is asked for as " + wanted.schema);
   }

@@ -59,6 +59,74 @@ inline std::string text(const levada::Window& window) {
          std::to_string(window.end.time_since_epoch().count());
 }
 
+struct Rule {
+  std::string name;
+  std::int64_t value = 0;
+};
+LEVADA_RECORD(Rule, name, value)
+
+struct MeanOfValues {
+  using Accumulator = std::pair<double, std::int64_t>;
+  void add(Accumulator& so_far, double value) const {
+    so_far.first += value;
+    ++so_far.second;
+  }
+  double result(const Accumulator& so_far) const { return so_far.first / static_cast<double>(so_far.second); }
+};
+
+// A function with every kind of state and with timers. What it emits does not depend on when timers and rules
+// come between rows.
+struct Watcher {
+  levada::ValueState<std::int64_t> seen{"seen"};
+  levada::ListState<std::int64_t> last{"last"};
+  levada::MapState<std::string, std::int64_t> tags{"tags"};
+  levada::ReducingState<double> total{"total", [](double a, const double& b) { return a + b; }};
+  levada::AggregatingState<MeanOfValues> mean{"mean"};
+  levada::ValueState<std::string> aging{"aging", {.ttl = std::chrono::hours{24 * 365 * 200}}};
+  levada::MapState<std::int64_t, double> aging_map{"aging map", {.ttl = std::chrono::hours{24 * 365 * 200}}};
+  levada::ListState<std::int64_t> aging_list{"aging list", {.ttl = std::chrono::hours{24 * 365 * 200}}};
+  levada::BroadcastState<std::string, std::int64_t> rules{"rules"};
+  levada::OperatorState<std::int64_t> kept{"kept"};
+  bool first = false;
+
+  void open(levada::OpenContext& context) { first = context.subtask() == 0; }
+  void process(const Reading& reading, levada::KeyedContext<std::string, std::string>& context) {
+    ++seen.get();
+    std::vector<std::int64_t> newest(last.get().begin(), last.get().end());
+    newest.push_back(reading.number);
+    if (newest.size() > 3) newest.erase(newest.begin());
+    last.set(newest);
+    for (const std::string& tag : reading.tags) ++tags.get(tag);
+    total.add(reading.value);
+    mean.add(reading.value);
+    aging.set(aging.get().substr(0, 5) + std::to_string(reading.number % 7));
+    aging_map.put(reading.number % 5, reading.value);
+    aging_list.add(reading.number);
+    if (reading.number % 100 == 0) kept.add(reading.number);
+    context.set_timer(reading.at - reading.at.time_since_epoch() % 4s + 4s);
+    std::string line = "watched " + context.key() + " " + std::to_string(seen.get()) + " " +
+                       std::to_string(*total.find()) + " " + std::to_string(*mean.get()) + " " + aging.get() + " " +
+                       std::to_string(aging_list.get().size());
+    for (const std::int64_t number : last.get()) line += " " + std::to_string(number);
+    tags.for_each([&](const std::string& tag, std::int64_t n) { line += " " + tag + "=" + std::to_string(n); });
+    aging_map.for_each([&](std::int64_t at, double n) { line += " " + std::to_string(at) + "=" + std::to_string(n); });
+    context.emit(line);
+  }
+  void process_broadcast(const Rule& rule, levada::BroadcastContext<std::string>& context) {
+    rules.put(rule.name, rule.value, context);
+  }
+  void on_timer(levada::Timestamp at, levada::KeyedContext<std::string, std::string>& context) {
+    context.emit("timer " + context.key() + " " + std::to_string(at.time_since_epoch().count()));
+  }
+  void finish(levada::Context<std::string>& context) {
+    for (const std::int64_t number : kept.get()) context.emit("kept " + std::to_string(number));
+    if (!first) return;
+    rules.for_each([&](const std::string& name, std::int64_t value) {
+      context.emit("rule " + name + " " + std::to_string(value));
+    });
+  }
+};
+
 /// Builds the graph; `sink` ends a stream in a sink of that uid.
 inline void build(levada::StreamEnvironment& env, double rate,
                   const std::function<void(levada::DataStream<std::string>, const std::string&)>& sink) {
@@ -97,6 +165,9 @@ inline void build(levada::StreamEnvironment& env, double rate,
              return "tumbling " + std::to_string(sum.number) + " " + std::to_string(sum.value);
            }),
        "out-tumbling");
+  auto rules = env.from_values<Rule>({{"low", 1}, {"high", 9}, {"low", 2}});
+  rules.uid("rules");
+  sink(by_sensor.connect(rules.broadcast()).process<std::string>(Watcher{}).uid("watcher"), "out-watcher");
 }
 
 }  // namespace golden

@@ -139,6 +139,20 @@ TEST(Golden, CanBeReadWithoutAJob) {
     for (const StateInfo& state : reader.states()) schemas[state.uid + "/" + state.name] = state.schema;
     const std::map<std::string, std::string> expected = {
         {"readings/splits", ""},
+        {"rules/splits", ""},
+        {"watcher/time", ""},
+        {"watcher/state/rules", ""},
+        {"watcher/state/kept", ""},
+        {"watcher/state/seen", "string -> int64"},
+        {"watcher/state/last", "string -> [int64]"},
+        {"watcher/state/tags", "string -> [string -> int64]"},
+        {"watcher/state/total", "string -> double"},
+        {"watcher/state/mean", "string -> (double,int64,)"},
+        {"watcher/state/aging", "string -> {updated:timestamp,value:string}"},
+        {"watcher/state/aging map", "string -> [int64 -> {updated:timestamp,value:double}]"},
+        {"watcher/state/aging list", "string -> [{updated:timestamp,value:int64}]"},
+        {"watcher/timers/event", "string -> timers [timestamp]"},
+        {"watcher/timers/processing", "string -> timers [timestamp]"},
         {"sums/rolling",
          "string -> {sensor:string,number:int64,value:double,limit:int32?,tags:[string],at:timestamp}?"},
         {"stats/rolling", "string -> (int64,int64,min double,max int64,mean {sum:double,count:int64},)"},
@@ -155,8 +169,15 @@ TEST(Golden, CanBeReadWithoutAJob) {
           ++entries;
         });
     EXPECT_GE(entries, golden::kSensors);
-    reader.read_json("sliding", "windows", [&](const JsonEntry&) { ++entries; });
-    EXPECT_GT(entries, 2 * golden::kSensors);
+    for (const StateInfo& state : reader.states()) {
+      std::size_t found = 0;
+      if (state.keyed) reader.read_json(state.uid, state.name, [&](const JsonEntry&) { ++found; });
+      EXPECT_EQ(found, state.keyed ? state.entries : 0) << state.name;
+    }
+    reader.read<std::string, std::map<std::string, std::int64_t>>(
+        "watcher", "tags", [&](const std::string&, const std::map<std::string, std::int64_t>& tags) {
+          EXPECT_GT(tags.at("t0"), 0);
+        });
   }
 }
 

@@ -23,7 +23,7 @@ struct ModelValue {
   std::int64_t number = 0;  ///< kNumber, as two's complement; kTimestamp, kDuration
   std::string text;         ///< kString; the raw bytes of a floating-point number
   bool engaged = false;     ///< kOptional
-  std::vector<ModelValue> parts;
+  std::vector<ModelValue> parts;  ///< of a map: key, value, key, value …
   bool operator==(const ModelValue&) const = default;
 };
 
@@ -38,7 +38,7 @@ class SchemaModel {
 
   Schema schema(int depth = 3) {
     Schema schema;
-    switch (random_.below(depth > 0 ? 10 : 4)) {
+    switch (random_.below(depth > 0 ? 11 : 4)) {
       case 0:
       case 1:
         schema.shape = Shape::kNumber;
@@ -69,6 +69,10 @@ class SchemaModel {
         for (std::uint64_t i = random_.below(4); i > 0; --i) schema.parts.push_back(this->schema(depth - 1));
         break;
       case 8:
+        schema.shape = Shape::kMap;
+        schema.parts = {this->schema(1), this->schema(depth - 1)};
+        break;
+      case 9:
         if (random_.chance(0.3)) {
           schema = wrap(Shape::kNamed, this->schema(depth - 1));
           if (schema.parts.front().shape == Shape::kOptional) schema.parts.front() = number(TypeKind::kInt8);
@@ -106,6 +110,10 @@ class SchemaModel {
       case Shape::kArray:
         to.parts[0] = evolved(from.parts[0], ok, depth - 1);
         if (to != from && is_empty(from.parts[0])) ok = false;
+        break;
+      case Shape::kMap:
+        to.parts[1] = evolved(from.parts[1], ok, depth - 1);
+        if (to != from && is_empty(from.parts[0]) && is_empty(from.parts[1])) ok = false;
         break;
       case Shape::kOptional:
       case Shape::kTuple:
@@ -157,6 +165,12 @@ class SchemaModel {
           value.parts.push_back(this->value(schema.parts[0]));
         }
         break;
+      case Shape::kMap:
+        for (std::uint64_t i = random_.below(4); i > 0; --i) {
+          value.parts.push_back(this->value(schema.parts[0]));
+          value.parts.push_back(this->value(schema.parts[1]));
+        }
+        break;
       default:
         for (const Schema& part : schema.parts) value.parts.push_back(this->value(part));
     }
@@ -187,12 +201,14 @@ class SchemaModel {
       case Shape::kList:
         put_varint(out, value.parts.size());
         break;
+      case Shape::kMap:
+        put_varint(out, value.parts.size() / 2);
+        break;
       default:
         break;
     }
-    const bool same = schema.shape == Shape::kList || schema.shape == Shape::kArray;
     for (std::size_t i = 0; i < value.parts.size(); ++i) {
-      encode(value.parts[i], schema.parts[same ? 0 : i], out);
+      encode(value.parts[i], schema.parts[i % schema.parts.size()], out);
     }
   }
 
@@ -220,9 +236,8 @@ class SchemaModel {
       }
       return made;
     }
-    const bool same = to.shape != Shape::kTuple;
     for (std::size_t i = 0; i < value.parts.size(); ++i) {
-      const std::size_t part = same ? 0 : i;
+      const std::size_t part = i % to.parts.size();
       made.parts.push_back(converted(value.parts[i], from.parts[part], to.parts[part], *type.parts[part]));
     }
     return made;
@@ -256,14 +271,18 @@ class SchemaModel {
       case Shape::kList:
         count = in.take_varint();
         break;
+      case Shape::kMap:
+        count = 2 * in.take_varint();
+        break;
       case Shape::kArray:
         count = schema.length;
         break;
       default:
         break;
     }
-    const bool same = schema.shape == Shape::kList || schema.shape == Shape::kArray;
-    for (std::uint64_t i = 0; i < count; ++i) value.parts.push_back(decode(schema.parts[same ? 0 : i], in));
+    for (std::uint64_t i = 0; i < count; ++i) {
+      value.parts.push_back(decode(schema.parts[i % schema.parts.size()], in));
+    }
     return value;
   }
 

@@ -75,6 +75,8 @@ class BoundState {
   virtual ~BoundState() = default;
   virtual void restore(const RestoredState& state, const OperatorContext& context) = 0;
   virtual void snapshot(SnapshotContext& context) = 0;
+  /// Of keyed state.
+  virtual StateTable* table() { return nullptr; }
   /// The rows with these hashes come next.
   virtual void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) {
     static_cast<void>(hashes), static_cast<void>(first), static_cast<void>(last);

@@ -19,8 +19,8 @@ struct KeyedScope : FunctionScope {
   std::unique_ptr<TimerQueue<K>> processing_timers;
 
   void make_timers() {
-    event_timers = std::make_unique<TimerQueue<K>>("timers/event", *context);
-    processing_timers = std::make_unique<TimerQueue<K>>("timers/processing", *context);
+    event_timers = std::make_unique<TimerQueue<K>>(kEventTimers, *context);
+    processing_timers = std::make_unique<TimerQueue<K>>(kProcessingTimers, *context);
   }
   TimerQueue<K>& timers(TimeDomain domain) {
     const auto& queue = domain == TimeDomain::kEventTime ? event_timers : processing_timers;

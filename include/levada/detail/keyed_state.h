@@ -37,6 +37,7 @@ class KeyedTable : public BoundState {
   void restore(const RestoredState& state, const OperatorContext& context) override {
     state.read_table(table_, context.key_groups.first, context.key_groups.last);
   }
+  StateTable* table() override { return &table_; }
   void snapshot(SnapshotContext& context) override {
     if constexpr (Expires<V>) table_.leave_out(before());
     context.put_table(table_);
@@ -379,6 +380,33 @@ std::unique_ptr<BoundState> bind_state(ListState<T>& member, KeyedScope<K>& scop
 template <class K, class MK, class MV>
 std::unique_ptr<BoundState> bind_state(MapState<MK, MV>& member, KeyedScope<K>& scope) {
   return bind_keyed<KeyedMap<K, MK, MV, true>, KeyedMap<K, MK, MV, false>>(member, scope);
+}
+
+/// The states of keyed members, for the graph.
+template <class K, class Timed, class Untimed>
+StateSpec keyed_member_spec(const KeyedMember& member) {
+  const std::string name = state_table_name(member.name());
+  return member.options().ttl > Duration{0} ? keyed_state_spec<K, Timed>(name) : keyed_state_spec<K, Untimed>(name);
+}
+template <class K, class T>
+StateSpec spec_of(const ValueState<T>& member) {
+  return keyed_member_spec<K, Expiring<T>, T>(member);
+}
+template <class K, class T>
+StateSpec spec_of(const ReducingState<T>& member) {
+  return keyed_member_spec<K, Expiring<T>, T>(member);
+}
+template <class K, class A>
+StateSpec spec_of(const AggregatingState<A>& member) {
+  return keyed_member_spec<K, Expiring<typename A::Accumulator>, typename A::Accumulator>(member);
+}
+template <class K, class T>
+StateSpec spec_of(const ListState<T>& member) {
+  return keyed_member_spec<K, StoredList<T, true>, StoredList<T, false>>(member);
+}
+template <class K, class MK, class MV>
+StateSpec spec_of(const MapState<MK, MV>& member) {
+  return keyed_member_spec<K, StoredMap<MK, MV, true>, StoredMap<MK, MV, false>>(member);
 }
 
 }  // namespace levada::detail

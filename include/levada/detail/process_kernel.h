@@ -25,6 +25,9 @@
 
 namespace levada::detail {
 
+/// The operator state of a function's time, in every function's checkpoint.
+inline constexpr const char* kFunctionTimeState = "time";
+
 /// The face of the typed kernel that the process operator drives.
 class ProcessKernel {
  public:
@@ -35,6 +38,8 @@ class ProcessKernel {
   /// Calls the function's open(); all state is there.
   virtual void begin() = 0;
   virtual void snapshot(SnapshotContext& context) = 0;
+  /// The keyed state of that name in checkpoints; null when there is none.
+  virtual StateTable* state_table(std::string_view name) = 0;
   /// As Operator::process().
   virtual std::size_t process(std::size_t input, const Batch& batch, std::size_t first_row,
                               Output& out) = 0;
@@ -114,6 +119,13 @@ class FunctionKernel : public ProcessKernel {
   }
   void snapshot(SnapshotContext& context) override {
     for (const auto& bound : states_) bound->snapshot(context);
+  }
+  StateTable* state_table(std::string_view name) override {
+    for (const auto& bound : states_) {
+      StateTable* const table = bound->table();
+      if (table != nullptr && table->name() == name) return table;
+    }
+    return nullptr;
   }
   std::optional<Timestamp> next_timer(TimeDomain) const override { return std::nullopt; }
   void fire(TimeDomain, Output&) override {}
@@ -356,16 +368,20 @@ OperatorFactory process_factory(F function, std::size_t inputs, std::shared_ptr<
 struct FunctionStates {
   std::vector<std::string> found;   ///< as members of an aggregate
   std::vector<std::string> copied;  ///< everywhere in it
+  std::vector<StateSpec> specs;     ///< of those found, and of timers
   bool timers = false;
 };
 
-template <bool kKeyed, class F>
+/// K: void where there is no key.
+template <class K, class F>
 FunctionStates states_of(F& function, bool timers) {
-  FunctionStates states{.found = {}, .copied = {}, .timers = timers};
+  constexpr bool kKeyed = !std::is_void_v<K>;
+  FunctionStates states{.found = {}, .copied = {}, .specs = {}, .timers = timers};
   for_each_state(function, [&]<class M>(M& member) {
     static_assert(kKeyed || !std::is_base_of_v<KeyedMember, M>,
                   "process: ValueState, ListState and the like belong to a key; call key_by first");
     states.found.push_back(member.name());
+    if constexpr (kKeyed || !std::is_base_of_v<KeyedMember, M>) states.specs.push_back(spec_of<K>(member));
   });
   const StateCopies copies;
   const F copy(function);
@@ -380,13 +396,18 @@ FunctionStates states_of_keyed(F& function) {
   static_assert(kTimers || !HasOnTimerOfAnyKind<F>,
                 "process<Out>: on_timer needs void on_timer(Timestamp, KeyedContext<Key, Out>&)");
   check_open_and_finish<R, F>();
-  return states_of<true>(function, kTimers);
+  FunctionStates states = states_of<K>(function, kTimers);
+  if constexpr (kTimers) {
+    states.specs.push_back(keyed_state_spec<K, TimerList>(kEventTimers));
+    states.specs.push_back(keyed_state_spec<K, TimerList>(kProcessingTimers));
+  }
+  return states;
 }
 template <class R, class F>
 FunctionStates states_of_unkeyed(F& function) {
   static_assert(!HasOnTimerOfAnyKind<F>, "process: timers belong to a key; call key_by first");
   check_open_and_finish<R, F>();
-  return states_of<false>(function, false);
+  return states_of<void>(function, false);
 }
 
 /// The node of a function step, without inputs; what is wrong with its states is noted in `graph`.

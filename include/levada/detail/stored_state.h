@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "levada/serde.h"
+#include "levada/state_type.h"
 
 namespace levada::detail {
 
@@ -131,7 +132,7 @@ struct Serde<detail::Expiring<T>> {
     into.updated_us = in.take_number<std::int64_t>();
     Serde<T>::read(in, into.value);
   }
-  static std::string schema() { return "ttl<" + Serde<T>::schema() + ">"; }
+  static std::string schema() { return "{updated:timestamp,value:" + Serde<T>::schema() + "}"; }
   static std::size_t heap_bytes(const Stored& stored)
     requires(!kFlat<T>)
   {
@@ -155,7 +156,7 @@ struct Serde<detail::StoredList<T, kTimed>> {
     }
   }
   static std::string schema() {
-    return "[" + (kTimed ? "ttl<" + Serde<T>::schema() + ">" : Serde<T>::schema()) + "]";
+    return "[" + Serde<std::conditional_t<kTimed, detail::Expiring<T>, T>>::schema() + "]";
   }
   static std::size_t heap_bytes(const Stored& list) {
     return list.values.capacity() * sizeof(T) + list.updated_us.capacity() * sizeof(std::int64_t) +
@@ -182,7 +183,7 @@ struct Serde<detail::StoredMap<K, V, kTimed>> {
       into.parts_heap_bytes += Stored::heap_bytes_of_entry(*at);
     }
   }
-  static std::string schema() { return "map<" + Serde<K>::schema() + "," + Serde<Value>::schema() + ">"; }
+  static std::string schema() { return "[" + Serde<K>::schema() + " -> " + Serde<Value>::schema() + "]"; }
   static std::size_t heap_bytes(const Stored& map) {
     // A node has its entry, three pointers and a colour.
     return map.entries.size() * (sizeof(typename Stored::Entries::value_type) + 4 * sizeof(void*)) +
@@ -191,6 +192,13 @@ struct Serde<detail::StoredMap<K, V, kTimed>> {
 };
 
 namespace detail {
+
+template <class T>
+struct StateParts<Expiring<T>> : KnownParts<Timestamp, T> {};
+template <class T, bool kTimed>
+struct StateParts<StoredList<T, kTimed>> : KnownParts<std::conditional_t<kTimed, Expiring<T>, T>> {};
+template <class K, class V, bool kTimed>
+struct StateParts<StoredMap<K, V, kTimed>> : KnownParts<K, MapValue<V, kTimed>> {};
 
 template <class T>
 bool Expiring<T>::write_unexpired(Bytes& out, std::int64_t before) const {

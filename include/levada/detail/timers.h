@@ -108,13 +108,17 @@ struct Serde<detail::TimerList> {
     const std::uint64_t count = in.take_varint();
     for (std::uint64_t i = 0; i < count; ++i) into.insert(in.take_number<std::int64_t>());
   }
-  static std::string schema() { return "timers"; }
+  static std::string schema() { return "timers [timestamp]"; }
   static std::size_t heap_bytes(const detail::TimerList& list) { return list.heap_bytes(); }
 };
 
 }  // namespace levada
 
 namespace levada::detail {
+
+// The names of the states, as checkpoints have them.
+inline constexpr const char* kEventTimers = "timers/event";
+inline constexpr const char* kProcessingTimers = "timers/processing";
 
 template <class K>
 struct Timer {
@@ -171,6 +175,7 @@ class TimerQueue {
     rebuild();
   }
   void snapshot(SnapshotContext& context) { context.put_table(table_); }
+  StateTable& table() { return table_; }
   void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) {
     table_.prefetch(space_, hashes, first, last);
   }

@@ -14,6 +14,7 @@
 #include "levada/detail/memory_charge.h"
 #include "levada/serde.h"
 #include "levada/state.h"
+#include "levada/state_type.h"
 
 namespace levada::detail {
 
@@ -27,16 +28,19 @@ struct OperatorShare {
 /// parallelism is as it was, else an equal part.
 OperatorShare split_share(const std::vector<std::size_t>& elements, const OperatorContext& context);
 
-/// Takes the schema off the front of a state; throws StateError when it is not `schema`, showing both.
-void check_state_schema(View& bytes, const std::string& schema, const std::string& state,
-                        const OperatorContext& context);
+/// The state of an unkeyed member, for the graph and for itself: one value of type T.
+template <class T>
+StateSpec operator_member_spec(const std::string& name) {
+  return {.name = state_table_name(name), .schema = Serde<T>::schema(), .types = {&state_type<T>()}};
+}
 
 /// The entries of a broadcast state.
 template <class K, class V>
 class BroadcastEntries final : public BoundState {
  public:
   BroadcastEntries(const std::string& name, OperatorContext& context)
-      : name_(state_table_name(name)), charge_(context.memory->state(), context.node + "." + name, context.evicting) {}
+      : spec_(operator_member_spec<std::map<K, V>>(name)),
+        charge_(context.memory->state(), context.node + "." + name, context.evicting) {}
 
   const std::map<K, V>& entries() const { return entries_; }
 
@@ -64,16 +68,13 @@ class BroadcastEntries final : public BoundState {
   // Every subtask writes all of it, and each reads what one of the old ones wrote.
   void snapshot(SnapshotContext& context) override {
     Bytes bytes;
-    put_string(bytes, schema());
-    put_varint(bytes, entries_.size());
-    for (const auto& [key, value] : entries_) write_parts(bytes, key, value);
-    context.put_operator_state(name_, bytes);
+    Serde<std::map<K, V>>::write(entries_, bytes);
+    context.put_operator_value(spec_, bytes);
   }
   void restore(const RestoredState& state, const OperatorContext& context) override {
-    const std::vector<View> states = state.operator_states(name_);
+    const std::vector<Bytes> states = state.operator_values(spec_);
     if (states.empty()) return;
-    View bytes = states[static_cast<std::size_t>(context.subtask) % states.size()];
-    check_state_schema(bytes, schema(), name_, context);
+    View bytes(states[static_cast<std::size_t>(context.subtask) % states.size()]);
     const std::uint64_t count = bytes.take_varint();
     for (std::uint64_t i = 0; i < count; ++i) {
       K key{};
@@ -87,9 +88,7 @@ class BroadcastEntries final : public BoundState {
   // An entry, three pointers and a colour.
   static constexpr std::size_t kNodeBytes = sizeof(std::pair<const K, V>) + 4 * sizeof(void*);
 
-  static std::string schema() { return "broadcast<" + Serde<K>::schema() + "," + Serde<V>::schema() + ">"; }
-
-  const std::string name_;
+  const StateSpec spec_;
   std::map<K, V> entries_;
   std::size_t bytes_ = 0;
   MemoryCharge charge_;
@@ -100,7 +99,7 @@ template <class T>
 class OperatorList final : public BoundState {
  public:
   OperatorList(const std::string& name, Redistribution redistribution, OperatorContext& context)
-      : name_(state_table_name(name)),
+      : spec_(operator_member_spec<std::vector<T>>(name)),
         redistribution_(redistribution),
         charge_(context.memory->state(), context.node + "." + name, context.evicting) {}
 
@@ -119,15 +118,14 @@ class OperatorList final : public BoundState {
 
   void snapshot(SnapshotContext& context) override {
     Bytes bytes;
-    put_string(bytes, schema());
     Serde<std::vector<T>>::write(elements_, bytes);
-    context.put_operator_state(name_, bytes);
+    context.put_operator_value(spec_, bytes);
   }
   void restore(const RestoredState& state, const OperatorContext& context) override {
     std::vector<T> all;
     std::vector<std::size_t> counts;
-    for (View bytes : state.operator_states(name_)) {
-      check_state_schema(bytes, schema(), name_, context);
+    for (const Bytes& value : state.operator_values(spec_)) {
+      View bytes(value);
       std::vector<T> some;
       Serde<std::vector<T>>::read(bytes, some);
       counts.push_back(some.size());
@@ -142,10 +140,9 @@ class OperatorList final : public BoundState {
   }
 
  private:
-  static std::string schema() { return "list<" + Serde<T>::schema() + ">"; }
   void charge() { charge_.set(elements_.capacity() * sizeof(T) + heap_bytes_); }
 
-  const std::string name_;
+  const StateSpec spec_;
   const Redistribution redistribution_;
   std::vector<T> elements_;
   std::size_t heap_bytes_ = 0;
@@ -165,6 +162,15 @@ std::unique_ptr<BoundState> bind_state(OperatorState<T>& member, Scope& scope) {
                                                 *scope.context);
   member.bind(*list);
   return list;
+}
+
+template <class K, class MK, class MV>
+StateSpec spec_of(const BroadcastState<MK, MV>& member) {
+  return operator_member_spec<std::map<MK, MV>>(member.name());
+}
+template <class K, class T>
+StateSpec spec_of(const OperatorState<T>& member) {
+  return operator_member_spec<std::vector<T>>(member.name());
 }
 
 }  // namespace levada::detail

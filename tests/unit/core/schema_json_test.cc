@@ -45,6 +45,7 @@ TEST(SchemaJson, WritesEveryShape) {
   EXPECT_EQ(json(std::numeric_limits<std::int64_t>::min()), "-9223372036854775808");
   EXPECT_EQ(json(std::numeric_limits<std::uint64_t>::max()), "18446744073709551615");
   EXPECT_EQ(json(std::array<std::int16_t, 2>{1, 2}), "[1,2]");
+  EXPECT_EQ(json(std::map<std::string, bool>{{"a", true}, {"b", false}}), R"([["a",true],["b",false]])");
   EXPECT_EQ(json(0.1), "0.1");
   EXPECT_EQ(json(0.1f), "0.1");
   EXPECT_EQ(json(std::numeric_limits<double>::quiet_NaN()), "\"NaN\"");

@@ -117,6 +117,7 @@ TEST(Serde, RoundTripsStringsAndContainers) {
   expect_round_trip(std::vector<std::string>{"a", "", kLong}, {"old", "older"});
   expect_round_trip(std::vector<std::int64_t>{}, {1, 2});
   expect_round_trip(std::array<std::string, 2>{"a", "b"});
+  expect_round_trip(std::map<std::string, std::int64_t>{{"a", 1}, {kLong, -2}}, {{"old", 3}});
   expect_round_trip(std::pair<std::int32_t, std::string>{7, "b"});
   expect_round_trip(std::tuple<std::int8_t, std::string, bool>{1, "b", true});
   expect_round_trip(std::vector<std::optional<std::vector<std::string>>>{{}, {{"a"}}});

@@ -1,6 +1,6 @@
 #include "core/state_migration.h"
 
-#include <limits>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -162,6 +162,17 @@ TEST(StateMigration, GoesThroughOptionalsTuplesAndArrays) {
   EXPECT_EQ(std::get<2>(made), (std::pair<std::int16_t, bool>{200, true}));
   EXPECT_FALSE(std::get<0>(migrated<From, To>({})));
   EXPECT_EQ((migrated<std::int8_t, std::optional<std::int64_t>>(-1)), std::int64_t{-1});
+}
+
+TEST(StateMigration, ChangesTheValuesOfMapsAndLeavesTheirKeysAlone) {
+  const auto made = migrated<std::map<std::string, ItemV1>, std::map<std::string, ItemV2>>(
+      {{"a", {"pear", 1}}, {"b", {"fig", -2}}});
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_EQ(made.at("b").count, -2);
+  EXPECT_EQ(made.at("b").note, "none yet");
+  EXPECT_THAT(problems("[int32 -> bool]", "[int64 -> bool]"), ElementsAre(HasSubstr("other keys")));
+  EXPECT_THAT(problems("[[string -> int64]]", "[[string -> int32]]"),
+              ElementsAre("[][]: int64 -> int32 narrows"));
 }
 
 TEST(StateMigration, RefusesWithThePathOfWhatIsToBlame) {

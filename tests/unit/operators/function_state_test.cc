@@ -645,7 +645,7 @@ TEST(OperatorStateOperator, RefusesStateOfAnotherTypeAndShowsBoth) {
     reads.restore(snapshot, 1);
     FAIL() << "the state was taken";
   } catch (const StateError& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("mine"), HasSubstr("list<string>"), HasSubstr("list<int64>")));
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("mine"), HasSubstr("[string]"), HasSubstr("[int64]")));
   }
 }
 
