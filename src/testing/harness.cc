@@ -607,4 +607,6 @@ void set_harness_cold(std::shared_ptr<const ColdBackend> backend) {
   detail::cold_backend() = std::move(backend);
 }
 
+bool harness_has_cold_tier() { return detail::cold_backend() != nullptr; }
+
 }  // namespace levada::testing

@@ -12,5 +12,7 @@ namespace levada::testing {
 
 /// Null: state is in memory, as it is until this is called.
 void set_harness_cold(std::shared_ptr<const ColdBackend> backend);
+/// Snapshots then have other entries than those that there are: only what changed, and what is gone.
+bool harness_has_cold_tier();
 
 }  // namespace levada::testing

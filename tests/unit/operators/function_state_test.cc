@@ -9,6 +9,7 @@
 #include "levada/levada.h"
 #include "levada/testing/harness.h"
 #include "support/seed.h"
+#include "support/snapshot_entries.h"
 
 namespace levada {
 namespace {
@@ -234,7 +235,7 @@ TEST(FunctionState, RescalingBetweenAllPairsOfParallelismLeavesTheUnionAsItWas) 
     for (int to = 1; to <= kMost; ++to) {
       harness.restore(snapshot, to);
       ASSERT_EQ(ask_all(harness, models), all_said(models)) << from << " to " << to;
-      ASSERT_EQ(harness.snapshot().entries(), snapshot.entries()) << from << " to " << to;
+      testing::expect_entries(harness.snapshot(), snapshot.entries());
       harness.end_of_input();
       std::vector<Said> fired = harness.take();
       std::sort(fired.begin(), fired.end());
@@ -309,7 +310,7 @@ TEST_F(TimeToLive, ExpiredStateIsNotReturnedAndIsRemovedWhenRead) {
   EXPECT_EQ(ask(harness), full_) << "reading does not make it young";
   harness.advance_clock(1us);
   EXPECT_EQ(ask(harness), kNothing);
-  EXPECT_EQ(harness.snapshot().entries(), 0u);
+  testing::expect_entries(harness.snapshot(), 0);
 }
 
 TEST_F(TimeToLive, WritingMakesYoungAgain) {
@@ -376,13 +377,13 @@ TEST_F(TimeToLive, SnapshotsLeaveOutWhatHasExpired) {
   harness.advance_clock(5s);
   for (std::int64_t i = 0; i < 100; ++i) harness.push({"key " + std::to_string(i), "set", i});
   harness.push({"a", "add", 2});
-  EXPECT_EQ(harness.snapshot().entries(), 105u);
+  testing::expect_entries(harness.snapshot(), 105);
   harness.advance_clock(5s);
   harness.begin_snapshot();
   for (std::int64_t i = 0; i < 50; ++i) harness.push({"key " + std::to_string(i), "set", i});
   harness.push({"a", "set", 1});  // in the place of what had expired when the snapshot began
   const auto snapshot = harness.finish_snapshot();
-  EXPECT_EQ(snapshot.entries(), 101u);
+  testing::expect_entries(snapshot, 101);
   harness.restore(snapshot, 2);
   EXPECT_EQ(ask(harness), "value ; list " + name_of(2) + "; map; least ; last two ");
 }
@@ -464,7 +465,7 @@ TEST(ConnectedStreamsOperator, BothInputsSeeTheStateOfTheKey) {
                 UnorderedElementsAre(Said{"b", "2y"}, Said{"a", "3x"}, Said{"a", "1z"}, Said{"a", "3z"}));
     harness.watermark(Timestamp{10s});
     EXPECT_THAT(harness.take(), UnorderedElementsAre(Said{"a", "end"}, Said{"b", "end"}));
-    EXPECT_EQ(harness.snapshot().entries(), 0u);
+    testing::expect_entries(harness.snapshot(), 0);
     harness.end_of_input();
     EXPECT_EQ(harness.take(), std::vector<Said>(3, Said{"", "finished"})) << "once a subtask";
   }

@@ -3,6 +3,7 @@
 
 #include "levada/levada.h"
 #include "levada/testing/harness.h"
+#include "support/snapshot_entries.h"
 
 namespace levada {
 namespace {
@@ -84,7 +85,7 @@ TEST_P(ProcessOperator, ADeletedTimerDoesNotFire) {
   EXPECT_THAT(harness.take(), IsEmpty());
   harness.watermark(Timestamp{5'005s});
   EXPECT_THAT(harness.take_timed(), ElementsAre(Timed<Note>{{"a", "silent"}, Timestamp{5'005s}}));
-  EXPECT_EQ(harness.snapshot().entries(), 0u) << "the state was cleared, the timers have gone";
+  testing::expect_entries(harness.snapshot(), 0);  // the state was cleared, the timers have gone
 }
 
 TEST_P(ProcessOperator, EmitsToASideOutputWithTheRowsTime) {
@@ -101,7 +102,7 @@ TEST_P(ProcessOperator, StateAndTimersMoveWithTheirKeysToAnotherParallelism) {
     for (int i = 0; i < 100; ++i) harness.push({std::to_string(i), 1}, Timestamp{} + now * 1s);
     harness.watermark(Timestamp{} + now * 1s);
     const auto snapshot = harness.snapshot();
-    EXPECT_EQ(snapshot.entries(), 200u) << "a deadline and a timer a key";
+    testing::expect_entries(snapshot, 200);  // a deadline and a timer a key
     harness.restore(snapshot, parallelism);
     harness.watermark(Timestamp{} + now * 1s);
     now += 9;

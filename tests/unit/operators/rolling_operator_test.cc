@@ -3,6 +3,7 @@
 
 #include "levada/levada.h"
 #include "levada/testing/harness.h"
+#include "support/snapshot_entries.h"
 
 namespace levada {
 namespace {
@@ -112,7 +113,7 @@ TEST_P(RollingOperator, StateMovesWithItsKeysToAnotherParallelism) {
     sell(sold, sold + 300);
     sold += 300;
     const auto snapshot = harness.snapshot();
-    EXPECT_EQ(snapshot.entries(), expected.size());
+    testing::expect_entries(snapshot, expected.size());
     harness.restore(snapshot, parallelism);
     EXPECT_THAT(harness.take(), ElementsAre()) << "what was not taken is gone";
   }
@@ -129,7 +130,7 @@ TEST_P(RollingOperator, RowsThatComeWhileTheSnapshotIsCapturedAreNotInIt) {
   harness.begin_snapshot();
   for (std::int64_t i = 0; i < 1'000; ++i) harness.push({std::to_string(i), 100});  // old and new keys
   const auto snapshot = harness.finish_snapshot();
-  EXPECT_EQ(snapshot.entries(), 500u);
+  testing::expect_entries(snapshot, 500);
   harness.restore(snapshot, 3);
   harness.push({"7", 1});
   harness.push({"700", 1});
@@ -145,7 +146,7 @@ TEST_P(RollingOperator, ASnapshotThatIsGivenUpLeavesTheNextOneWhole) {
   for (std::int64_t i = 50; i < 150; ++i) harness.push({std::to_string(i), 1});
   harness.abort_snapshot();
   const auto snapshot = harness.snapshot();
-  EXPECT_EQ(snapshot.entries(), 150u);
+  testing::expect_entries(snapshot, 150);
   harness.restore(snapshot, 2);
   harness.push({"60", 1});
   EXPECT_EQ(harness.take().at(0).cents, 3);

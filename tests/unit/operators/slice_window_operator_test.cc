@@ -6,6 +6,7 @@
 
 #include "levada/levada.h"
 #include "levada/testing/harness.h"
+#include "support/snapshot_entries.h"
 
 namespace levada {
 namespace {
@@ -149,11 +150,11 @@ TEST_P(SliceWindowOperator, RowsTooLateGoToTheSideOutputAndAreNotCounted) {
 TEST_P(SliceWindowOperator, KeepsNoStateOfWindowsThatAreOver) {
   OperatorHarness<Click, Total> harness(tumbling_totals(5us), options());
   for (std::int64_t user = 0; user < 10; ++user) harness.push({user, 1}, at(1));
-  EXPECT_EQ(harness.snapshot().entries(), 10u);
+  testing::expect_entries(harness.snapshot(), 10);
   harness.watermark(at(13));
-  EXPECT_EQ(harness.snapshot().entries(), 10u) << "fired, and kept for the lateness";
+  testing::expect_entries(harness.snapshot(), 10);  // fired, and kept for the lateness
   harness.watermark(at(14));
-  EXPECT_EQ(harness.snapshot().entries(), 0u);
+  testing::expect_entries(harness.snapshot(), 0);
   EXPECT_EQ(harness.take().size(), 10u);
 }
 
@@ -185,7 +186,7 @@ TEST_P(SliceWindowOperator, OpenWindowsAndLatenessMoveToAnotherParallelism) {
   EXPECT_EQ(harness.take().size(), 100u);
   for (const int parallelism : {3, 1, 4}) {
     const auto snapshot = harness.snapshot();
-    EXPECT_EQ(snapshot.entries(), 200u);
+    testing::expect_entries(snapshot, 200);
     harness.restore(snapshot, parallelism);
     harness.push({7, 1}, at(-10));
     EXPECT_THAT(harness.take(kLate), ElementsAre(Click{7, 1}))
@@ -209,7 +210,7 @@ TEST_P(SliceWindowOperator, RowsThatComeWhileTheSnapshotIsCapturedAreNotInIt) {
   for (std::int64_t user = 0; user < 600; ++user) harness.push({user, 50}, at(user % 20));
   harness.watermark(at(13));  // windows fire and slices are dropped while they are being captured
   const auto snapshot = harness.finish_snapshot();
-  EXPECT_EQ(snapshot.entries(), 300u);
+  testing::expect_entries(snapshot, 300);
   harness.restore(snapshot, 3);
   harness.watermark(kMaxWatermark);
   std::int64_t weight = 0, clicks = 0;
