@@ -125,6 +125,7 @@ struct Timer {
   std::int64_t time_us = 0;
   std::uint64_t hash = 0;
   K key{};
+  std::size_t key_heap_bytes = 0;  ///< when it came: moves may leave a string with more room than it needs
 };
 
 template <class K>
@@ -146,7 +147,7 @@ class TimerQueue {
     if (!entry.value.insert(time_us)) return;
     table_.charge_change(space_, before, entry.value.heap_bytes());
     ++timers_;
-    push({time_us, current.hash(), current.key()});
+    push({time_us, current.hash(), current.key(), 0});
   }
 
   /// Deletes a timer of the key at hand; nothing happens when there is none.
@@ -166,7 +167,7 @@ class TimerQueue {
     std::pop_heap(heap_.begin(), heap_.end(), later);
     into = std::move(heap_.back());
     heap_.pop_back();
-    keys_heap_bytes_ -= heap_bytes_of(into.key);
+    keys_heap_bytes_ -= into.key_heap_bytes;
     return erase(into.time_us, into.hash, Table::Key::view(into.key, key_bytes_));
   }
 
@@ -207,7 +208,7 @@ class TimerQueue {
   }
 
   void push(Timer<K> timer) {
-    keys_heap_bytes_ += heap_bytes_of(timer.key);
+    count_key(timer);
     heap_.push_back(std::move(timer));
     std::push_heap(heap_.begin(), heap_.end(), later);
     charge();
@@ -220,9 +221,9 @@ class TimerQueue {
       table_.each_live(space_, group, [&](auto& entry) {
         const std::uint64_t hash = entry.key.hash();
         for (const std::int64_t time_us : entry.value) {
-          Timer<K>& timer = heap_.emplace_back(Timer<K>{time_us, hash, K{}});
+          Timer<K>& timer = heap_.emplace_back(Timer<K>{time_us, hash, K{}, 0});
           entry.key.copy_to(timer.key);
-          keys_heap_bytes_ += heap_bytes_of(timer.key);
+          count_key(timer);
         }
       });
     }
@@ -231,6 +232,10 @@ class TimerQueue {
     charge();
   }
 
+  void count_key(Timer<K>& timer) {
+    timer.key_heap_bytes = heap_bytes_of(timer.key);
+    keys_heap_bytes_ += timer.key_heap_bytes;
+  }
   void charge() { charge_.set(heap_.capacity() * sizeof(Timer<K>) + keys_heap_bytes_); }
 
   Table table_;

@@ -399,6 +399,20 @@ TEST(ProcessOperatorLimits, StateIsChargedAndGivenBackWhenItIsCleared) {
   EXPECT_THROW(grow_for_ever(), StateError);
 }
 
+TEST(ProcessOperatorLimits, TimersOfShortAndLongKeysAreChargedAndGivenBack) {
+  const auto used = [](const MemoryBudget& memory) { return memory.shares()[1]->used_bytes(); };
+  OperatorHarness<Beat, Note> harness(kWatchdog, {.memory = 64_MiB});
+  for (int round = 0; round < 200; ++round) {
+    const Timestamp at = Timestamp{} + round * 20s;
+    for (int i = 0; i < 40; ++i) {
+      harness.push({std::to_string(i) + std::string(i % 3 == 0 ? 200 : 0, '.'), 1}, at + i * 1ms);
+    }
+    harness.watermark(at + 15s);
+    harness.take();
+  }
+  EXPECT_LT(used(harness.memory()), 200'000u);
+}
+
 TEST(ProcessOperatorErrors, KeyedStateWithoutKeySaysSo) {
   struct InFinish {
     ValueState<std::int64_t> count{"count"};
