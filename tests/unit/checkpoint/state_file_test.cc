@@ -429,6 +429,7 @@ TEST_F(StateFile, SaysHowEachBlockIsCompressed) {
   ASSERT_NE(stored, nullptr);
   Bytes entry;
   put_number(entry, std::int64_t{2});
+  entry += '\0';  // not removed
   put_varint(entry, 3);
   put_varint(entry, 1);
   put_varint(entry, stored->size());
@@ -471,11 +472,11 @@ TEST_F(StateFile, HasTheBytesItAlwaysHad) {
       "\x01",
       8);
   for (const std::uint64_t number : {20'000, 3, 4}) put_number(index, number);
-  index += Bytes("\x01\x01n\x01t\x01s\x01", 8);
+  index += Bytes("\0\x01\x01n\x01t\x01s\x01", 9);
   put_number(index, std::int64_t{9});
   index += Bytes("\0\x01\0", 3);
   put_number(index, std::int64_t{2});
-  index += Bytes("\x03\x01\x05\0", 4);
+  index += Bytes("\0\x03\x01\x05\0", 5);
   put_number(index, crc32c("bytes"));
   Bytes expected(
       "LVSTATE\x01"
