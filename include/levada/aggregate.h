@@ -52,7 +52,7 @@ struct Serde<Window> {
     detail::write_parts(out, window.start, window.end);
   }
   static void read(View& in, Window& into) { detail::read_parts(in, into.start, into.end); }
-  static std::string schema() { return "window"; }
+  static std::string schema() { return "window {start:timestamp,end:timestamp}"; }
 };
 
 template <class K, class... R>
@@ -63,8 +63,8 @@ struct Serde<Aggregated<K, R...>> {
   }
   static void read(View& in, T& into) { detail::read_parts(in, into.key, into.window, into.values); }
   static std::string schema() {
-    return "{key:" + Serde<K>::schema() + ",window:window,values:" +
-           Serde<std::tuple<R...>>::schema() + "}";
+    return "{key:" + Serde<K>::schema() + ",window:" + Serde<Window>::schema() +
+           ",values:" + Serde<std::tuple<R...>>::schema() + "}";
   }
   static std::size_t heap_bytes(const T& row)
     requires(!kFlat<K> || !(kFlat<R> && ...))
@@ -350,7 +350,7 @@ template <>
 struct Serde<detail::Nothing> {
   static void write(const detail::Nothing&, Bytes&) {}
   static void read(View&, detail::Nothing&) {}
-  static std::string schema() { return "nothing"; }
+  static std::string schema() { return "nothing {}"; }
 };
 
 template <>
@@ -359,7 +359,7 @@ struct Serde<detail::Mean> {
     detail::write_parts(out, mean.sum, mean.count);
   }
   static void read(View& in, detail::Mean& into) { detail::read_parts(in, into.sum, into.count); }
-  static std::string schema() { return "mean"; }
+  static std::string schema() { return "mean {sum:double,count:int64}"; }
 };
 
 template <class R, bool kMin>

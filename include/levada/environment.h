@@ -16,6 +16,7 @@
 #include "levada/data_stream.h"
 #include "levada/job.h"
 #include "levada/options.h"
+#include "levada/restore_report.h"
 #include "levada/source.h"
 #include "levada/watermarks.h"
 
@@ -79,6 +80,13 @@ class StreamEnvironment {
 
   /// Starts the graph and returns at once. Errors of the graph are thrown here, all others by the job.
   Job execute_async(std::string_view job_name, const ExecuteOptions& options = {});
+
+  /// What a restore of this graph from a checkpoint or savepoint would take over, migrate, drop or refuse, and
+  /// why. Nothing is run, and nothing is changed; execute() decides in the same way.
+  ///
+  /// Shape:   `path`: as ExecuteOptions::restore. The job is taken to have the name that the checkpoint has.
+  /// Errors:  GraphError; StateError when the checkpoint cannot be read.
+  RestoreReport check_restore(std::string_view path, const ExecuteOptions& options = {}) const;
 
   /// The physical plan as text, without running anything. Errors: GraphError.
   std::string explain() const;

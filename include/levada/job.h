@@ -10,11 +10,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "levada/error.h"
 #include "levada/options.h"
 #include "levada/state_backend.h"
+#include "levada/state_type.h"
 #include "levada/time.h"
 
 namespace levada {
@@ -86,8 +88,47 @@ struct JobStatus {
 };
 
 namespace detail {
+
 class JobControl;
-}
+std::optional<Bytes> query_state(JobControl& control, const std::string& uid, const StateSpec& state,
+                                 std::uint64_t hash, const Bytes& key, std::int64_t name_space);
+
+}  // namespace detail
+
+/// A keyed state of a running job, to be asked for single keys.
+///
+/// Threads:  any, as many at a time as wanted; each call is answered by the task that owns the key, between two
+///           of its steps, so a value is never half changed. No two keys are of the same moment, and what is
+///           still on its way to the step, such as partial results of a window, is not seen.
+/// Lifetime: may outlive the Job.
+template <class K, class V>
+class StateQuery {
+ public:
+  /// The value of the key; empty when it has none. `name_space`: of windows the slice's end in microseconds,
+  /// else 0. Waits for the owning task to come by, and while the job starts or restarts.
+  ///
+  /// Errors:  JobError when the job has ended. Cost: a message there and back.
+  std::optional<V> get(const K& key, std::int64_t name_space = 0) const {
+    Bytes encoded;
+    Serde<K>::write(key, encoded);
+    const std::optional<Bytes> found =
+        detail::query_state(*control_, uid_, state_, hash_of(key), encoded, name_space);
+    if (!found) return std::nullopt;
+    View in(*found);
+    V value{};
+    Serde<V>::read(in, value);
+    return value;
+  }
+
+ private:
+  friend class Job;
+  StateQuery(std::shared_ptr<detail::JobControl> control, std::string uid, StateSpec state)
+      : control_(std::move(control)), uid_(std::move(uid)), state_(std::move(state)) {}
+
+  std::shared_ptr<detail::JobControl> control_;
+  std::string uid_;
+  StateSpec state_;
+};
 
 class Job {
  public:
@@ -130,8 +171,20 @@ class Job {
   /// Errors:  as savepoint(). When only the copying fails, the job has stopped all the same, and its last
   ///          checkpoint is in the checkpoint directory.
   std::string stop_with_savepoint(const std::string& path, const StopOptions& options = {});
+  /// A keyed state of the running job: `state` of the step with that uid. K and V are what the step keeps, as
+  /// for StateReader::read().
+  ///
+  /// Errors:  StateError when there is no such step or state, or it is of other types.
+  template <class K, class V>
+  StateQuery<K, V> query(std::string_view uid, std::string_view state) const {
+    StateSpec spec = keyed_state_spec<K, V>(std::string(state));
+    check_query(std::string(uid), spec);
+    return StateQuery<K, V>(control_, std::string(uid), std::move(spec));
+  }
 
  private:
+  void check_query(const std::string& uid, const StateSpec& wanted) const;
+
   std::shared_ptr<detail::JobControl> control_;
 };
 

@@ -118,6 +118,7 @@ class KeyedStream : public detail::StreamHandle {
     node.name = std::move(name);
     node.outputs = {{.tag = {}, .type = &batch_type<R>()}};
     node.stateful = true;
+    node.states = {keyed_state_spec<K, typename G::Accumulator>(detail::kRollingState)};
     node.where = where;
     node.make_operator = detail::rolling_factory<K, T>(selector_, std::move(aggregation));
     return DataStream<R>(graph_, add(std::move(node)));

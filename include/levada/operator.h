@@ -239,6 +239,12 @@ class Operator {
   /// Called once at the end of the task, also after a failure; releases what open() acquired.
   virtual void close() {}
 
+  /// The keyed state of that name, for queries between any two calls; null when there is none.
+  virtual StateTable* state_table(std::string_view name) {
+    static_cast<void>(name);
+    return nullptr;
+  }
+
   /// What a suspended call waits for, such as "PostgreSQL: connection refused"; empty when nothing.
   /// Part of the job's status.
   virtual std::string waiting_for() const { return {}; }

@@ -29,7 +29,9 @@ namespace levada {
 /// Encodes, decodes, hashes and measures values of T. A specialisation has
 ///   static void write(const T&, Bytes& out);      appends the encoding
 ///   static void read(View& in, T& into);          takes one encoding off the front; throws StateError
-///   static std::string schema();                  the schema kept in checkpoints
+///   static std::string schema();                  the schema kept in checkpoints: a word such as "money",
+///                                                 and behind a blank, if there is one, the schema of the type
+///                                                 that it is encoded as: "money {units:int64,cents:int8}"
 /// and may have
 ///   static std::uint64_t hash(const T&);          stable between versions; default: of the encoding
 ///   static std::size_t heap_bytes(const T&);      what the value holds outside itself; default: 0
@@ -187,7 +189,9 @@ struct Serde<std::chrono::duration<R, P>> {
     into = T{count};
   }
   static std::string schema() {
-    return "duration(" + std::to_string(P::num) + "/" + std::to_string(P::den) + ")";
+    std::string text = "duration(" + std::to_string(P::num) + "/" + std::to_string(P::den);
+    if (!std::is_same_v<R, std::int64_t>) text += "," + Serde<R>::schema();
+    return text + ")";
   }
   static std::uint64_t hash(const T& value) { return Serde<R>::hash(value.count()); }
 };

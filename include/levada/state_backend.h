@@ -21,6 +21,8 @@
 
 namespace levada {
 
+struct StateType;
+
 /// Identifies a checkpoint: strictly increasing in a job's directory, never used twice.
 using CheckpointId = std::uint64_t;
 
@@ -62,10 +64,16 @@ class StateTable {
   virtual ~StateTable() = default;
   /// Unique in its operator, e.g. "windows"; part of the checkpoint.
   virtual std::string_view name() const = 0;
-  /// Key and value schema; a restore refuses state of another schema.
+  /// Key and value schema: "key -> value". State of another schema is restored where its entries can be made
+  /// into those of this one, and else refused.
   virtual std::string schema() const = 0;
+  /// The types of the schema's parts, in order. Where they are not given, values cannot have fields added.
+  virtual std::vector<const StateType*> types() const { return {}; }
   virtual std::size_t entries() const = 0;
   virtual std::size_t memory_bytes() const = 0;
+
+  /// Appends the value of a key, both encoded, as it is now; false when there is none.
+  virtual bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value);
 
   /// Starts capturing for `sink`, which stays valid until scan() returned true or abort_snapshot().
   /// REQUIRES: no snapshot is under way; `checkpoint` is greater than those before.
@@ -78,6 +86,16 @@ class StateTable {
   virtual void restore(const RestoredBlock& block) = 0;
 };
 
+/// A state that a step will have, known before anything runs.
+struct StateSpec {
+  std::string name;
+  bool keyed = false;    ///< else operator state
+  /// As StateTable::schema(). Of operator state: that of its value, which its bytes then begin with (a length and
+  /// the characters), or none when they are the operator's own.
+  std::string schema{};
+  std::vector<const StateType*> types{};  ///< as StateTable::types()
+};
+
 /// What an operator's snapshot() writes to, between two batches, while nothing is suspended.
 class SnapshotContext {
  public:
@@ -85,6 +103,8 @@ class SnapshotContext {
   virtual CheckpointId checkpoint() const = 0;
   /// State of this subtask that belongs to no key (offsets, watermarks): small, copied now.
   virtual void put_operator_state(std::string_view name, std::string_view bytes) = 0;
+  /// The same of a value whose schema `state` has: kept with it, so that it may change.
+  void put_operator_value(const StateSpec& state, std::string_view encoded);
   /// Begins the snapshot of `table`; the engine scans it on between batches.
   virtual void put_table(StateTable& table) = 0;
 };
@@ -97,8 +117,12 @@ class RestoredState {
   virtual CheckpointId checkpoint() const = 0;
   /// The operator states written under `name`, one of each old subtask that wrote one, in subtask order.
   virtual std::vector<View> operator_states(std::string_view name) const = 0;
-  /// Restores every block of `table` whose key group is in [first, last); throws StateError when the
-  /// schema differs, showing both.
+  /// The encoded values that put_operator_value() wrote, in the same order, made into the schema of `state` where
+  /// they were written under another. StateError when that cannot be, showing both schemas and what is to blame.
+  std::vector<Bytes> operator_values(const StateSpec& state) const;
+  /// Restores every block of `table` whose key group is in [first, last), made into the table's schema where
+  /// it was written under another. StateError before a row is read when that cannot be, showing both schemas
+  /// and what is to blame.
   virtual void read_table(StateTable& table, std::uint32_t first_key_group,
                           std::uint32_t last_key_group) const = 0;
 };

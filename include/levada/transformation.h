@@ -87,6 +87,9 @@ struct Transformation {
   std::shared_ptr<SourceFactory> source;   ///< kSource
   detail::WatermarkStrategy watermarks;    ///< kSource
   std::shared_ptr<SinkFactory> sink;       ///< kSink by a connector
+  /// The states that its operator writes, but not a source's positions. What is not listed is not restored;
+  /// where none are, nothing is known before the operator runs.
+  std::vector<StateSpec> states;
   bool stateful = false;          ///< keeps keyed state: needs a uid once checkpoints are on
   bool needs_event_time = false;  ///< is wrong without watermarks
   bool may_block = false;         ///< its subtasks get threads of their own

@@ -82,6 +82,8 @@ class WindowedStream {
     node.outputs = {{.tag = {}, .type = &batch_type<R>()}};
     if (spec_.late_output) node.outputs.push_back({.tag = late_tag_, .type = &batch_type<T>()});
     node.stateful = true;
+    node.states = {keyed_state_spec<K, typename G::Accumulator>(detail::kWindowState),
+                   {.name = detail::kWatermarkState}};
     node.needs_event_time = true;
     node.where = where_;
     if constexpr (G::kCommutative) {

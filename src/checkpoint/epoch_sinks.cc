@@ -235,48 +235,18 @@ EpochSinks::EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks)
 
 EpochSinks::~EpochSinks() = default;
 
-void EpochSinks::recover(const std::vector<Manifest>& manifests, Origin origin) {
+void EpochSinks::recover(const std::vector<Manifest>& manifests, RestoreOrigin origin) {
   if (!manifests.empty()) {
-    if (origin == Origin::kOwn) {
-      refuse_orphans(manifests.back());
-    } else {
-      refuse_waiting(manifests.back());
-      begun_with_ = manifests.back().id;
-    }
+    if (origin != RestoreOrigin::kOwn) begun_with_ = manifests.back().id;
     handed_over_ = manifests.back().id;
   }
   for (const auto& sink : sinks_) recover_sink(*sink, manifests, origin);
   forget_unretained(handed_over_);
 }
 
-void EpochSinks::refuse_waiting(const Manifest& manifest) const {
-  if (parts_.execute.new_sink_generation) return;
-  for (const SinkState& state : manifest.sinks) {
-    if (state.epochs.empty()) continue;
-    throw StateError("checkpoint " + std::to_string(manifest.id) + " of job '" + manifest.job_name +
-                     "' has output of the sink '" + state.uid + "' (" + state.name +
-                     ") that is not published yet, and the log of it is in that job's own directory; take a "
-                     "savepoint instead, or, if that output may be missing, execute with "
-                     "new_sink_generation");
-  }
-}
-
-// Output that waits to be published needs its sink.
-void EpochSinks::refuse_orphans(const Manifest& manifest) const {
-  if (parts_.execute.new_sink_generation) return;
-  for (const SinkState& state : manifest.sinks) {
-    const auto same = [&](const auto& sink) { return sink->spec().uid == state.uid; };
-    if (state.epochs.empty() || std::any_of(sinks_.begin(), sinks_.end(), same)) continue;
-    throw StateError("checkpoint " + std::to_string(manifest.id) + " has output of the sink '" +
-                     state.uid + "' (" + state.name + ") that is not published yet, but the graph "
-                     "has no exactly-once sink with that uid; run it once more with that sink, or, "
-                     "if that output may be missing, execute it with new_sink_generation");
-  }
-}
-
 void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests,
-                              Origin origin) {
-  const SinkState* const state = manifests.empty() || origin == Origin::kOtherJob
+                              RestoreOrigin origin) {
+  const SinkState* const state = manifests.empty() || origin == RestoreOrigin::kOtherJob
                                      ? nullptr
                                      : find_state(manifests.back(), sink.spec_.uid);
   const bool anew = parts_.execute.new_sink_generation;
@@ -300,7 +270,7 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
       history = history_of(chain, sink.epochs_, shard, parts_.clock->steady_now());
       history.clean = manifests.back().final && !sink.waiting_;
     }
-    history.newest = origin == Origin::kOtherJob ? 0 : handed_over_;
+    history.newest = origin == RestoreOrigin::kOtherJob ? 0 : handed_over_;
     sink.recorded_.push_back(history.published);
     add_publisher(sink, static_cast<int>(shard), std::move(history), order);
   }

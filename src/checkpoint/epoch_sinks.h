@@ -38,6 +38,7 @@
 #include "checkpoint/epoch_log.h"
 #include "checkpoint/epoch_publisher.h"
 #include "checkpoint/job_directory.h"
+#include "checkpoint/restore.h"
 #include "levada/job.h"
 #include "levada/options.h"
 
@@ -127,18 +128,10 @@ class EpochSinks {
   EpochSinks(Parts parts, const std::vector<EpochSinkSpec>& sinks);
   ~EpochSinks();
 
-  /// Where the checkpoint that a start of the job begins with comes from.
-  enum class Origin {
-    kOwn,       ///< the job's own directory, or nowhere: a fresh start
-    kElsewhere, ///< a savepoint, or a checkpoint in another directory, of a job of this name
-    kOtherJob,  ///< a job of another name: its markers are not ours, so the sinks begin anew
-  };
-
   // ---- attempts
   /// Before the first attempt: makes the publishers, which then have to be stepped. `manifests` are those
-  /// that can be read, the one to restore last; empty: a fresh start. Only the job's own directory has a log
-  /// with output that waits: from anywhere else such a checkpoint is refused.
-  void recover(const std::vector<Manifest>& manifests, Origin origin);
+  /// that can be read, the one to restore last; empty: a fresh start.
+  void recover(const std::vector<Manifest>& manifests, RestoreOrigin origin);
   /// All shards are fenced and their markers understood. Throws what a publisher failed with.
   bool recovered() const;
   /// Before every attempt after the first: `manifest` is the one it restores, if any.
@@ -177,9 +170,7 @@ class EpochSinks {
   void add_status(JobStatus& status) const;
 
  private:
-  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests, Origin origin);
-  void refuse_orphans(const Manifest& manifest) const;
-  void refuse_waiting(const Manifest& manifest) const;
+  void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests, RestoreOrigin origin);
   void refuse_branch(const Manifest& manifest) const;
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
                      std::shared_ptr<ShardOrder> order);

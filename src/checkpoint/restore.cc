@@ -10,22 +10,6 @@
 #include "base/fail_point.h"
 
 namespace levada {
-namespace {
-
-// Restores the blocks of the namespaces that are wanted in the key groups that are.
-template <class Wanted>
-void read_blocks(const StateFileReader& reader, const StateFileReader::Table& written, Wanted wanted,
-                 StateTable& table, std::uint32_t first_key_group, std::uint32_t last_key_group) {
-  Bytes bytes;
-  for (const StateFileReader::Block& block : written.blocks) {
-    if (!wanted(block.name_space)) continue;
-    if (block.key_group < first_key_group || block.key_group >= last_key_group) continue;
-    reader.read_block(block, bytes);
-    table.restore({block.name_space, block.key_group, block.entries, View(bytes), block.removed});
-  }
-}
-
-}  // namespace
 
 RestoredCheckpoint::RestoredCheckpoint(FileSystem& files, const std::string& state_directory,
                                        Manifest manifest)
@@ -78,30 +62,77 @@ std::vector<View> RestoredNodeState::operator_states(std::string_view name) cons
 
 void RestoredNodeState::read_table(StateTable& table, std::uint32_t first_key_group,
                                    std::uint32_t last_key_group) const {
+  const Migrations migrations = plan(table);
+  Bytes bytes;
+  Bytes made;
+  each_block(table.name(), [&](const StateFileReader& file, const StateFileReader::Table& written,
+                               const StateFileReader::Block& block) {
+    if (block.key_group < first_key_group || block.key_group >= last_key_group) return;
+    file.read_block(block, bytes);
+    const auto& transcoder = migrations.find(written.schema)->second.transcoder;
+    if (transcoder && !block.removed) {
+      made.clear();
+      transcoder->transcode(View(bytes), block.entries, made);
+      made.swap(bytes);
+    }
+    table.restore({block.name_space, block.key_group, block.entries, View(bytes), block.removed});
+  });
+}
+
+bool RestoredNodeState::has_table(std::string_view table) const {
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
     for (const StateFileReader::Table& written : subtask.state->tables()) {
-      if (written.node != uid_ || written.name != table.name()) continue;
-      check_schema(written, table);
-      const auto all = [](std::int64_t) { return true; };
-      read_blocks(*subtask.state, written, all, table, first_key_group, last_key_group);
-      read_kept(subtask, written, table, first_key_group, last_key_group);
+      if (reads(written, table)) return true;
+    }
+  }
+  return false;
+}
+
+void RestoredNodeState::each_block(std::string_view table, const BlockVisitor& f) const {
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    for (const StateFileReader::Table& written : subtask.state->tables()) {
+      if (!reads(written, table)) continue;
+      for (const StateFileReader::Block& block : written.blocks) f(*subtask.state, written, block);
+      each_kept_block(subtask, written, f);
     }
   }
 }
 
-void RestoredNodeState::check_schema(const StateFileReader::Table& written,
-                                     const StateTable& table) const {
-  const std::string schema = table.schema();
-  if (written.schema == schema) return;
-  throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
-                   std::to_string(checkpoint()) + " has schema " + written.schema +
-                   ", but the program's is " + schema);
+// For every schema under which any of the table was written, before a row is read.
+RestoredNodeState::Migrations RestoredNodeState::plan(const StateTable& table) const {
+  Migrations migrations;
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    plan(*subtask.state, table, migrations);
+  }
+  if (migrations.empty()) return migrations;  // older files have more than is wanted of them
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
+    for (const auto& older : subtask.older) plan(*older, table, migrations);
+  }
+  return migrations;
 }
 
-void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
-                                  const StateFileReader::Table& written, StateTable& table,
-                                  std::uint32_t first_key_group,
-                                  std::uint32_t last_key_group) const {
+void RestoredNodeState::plan(const StateFileReader& file, const StateTable& table, Migrations& into) const {
+  for (const StateFileReader::Table& written : file.tables()) {
+    if (!reads(written, table.name()) || into.contains(written.schema)) continue;
+    const std::string wanted = table.schema();
+    if (written.schema != wanted && !file.cold_files().empty()) {
+      // Only blocks are made into the new schema: what is in the tier would be read wrong.
+      throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
+                       std::to_string(checkpoint()) + " is in a cold tier, whose entries keep their schema " +
+                       written.schema + "; the program's is " + wanted);
+    }
+    StateMigration migration = plan_migration(written.schema, wanted, table.types());
+    if (migration.refused()) {
+      throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
+                       std::to_string(checkpoint()) + ": " +
+                       refusal_of(written.schema, wanted, migration.problems));
+    }
+    into.emplace(written.schema, std::move(migration));
+  }
+}
+
+void RestoredNodeState::each_kept_block(const RestoredCheckpoint::Subtask& subtask,
+                                        const StateFileReader::Table& written, const BlockVisitor& f) const {
   for (std::size_t i = 0; i < subtask.older.size(); ++i) {
     std::set<std::int64_t> wanted;
     for (const StateFileReader::Kept& kept : written.kept) {
@@ -109,13 +140,12 @@ void RestoredNodeState::read_kept(const RestoredCheckpoint::Subtask& subtask,
     }
     std::set<std::int64_t> missing = wanted;
     for (const StateFileReader::Table& older : subtask.older[i]->tables()) {
-      if (older.node != written.node || older.name != written.name) continue;
-      check_schema(older, table);
-      const auto is_wanted = [&](std::int64_t name_space) {
-        missing.erase(name_space);
-        return wanted.contains(name_space);
-      };
-      read_blocks(*subtask.older[i], older, is_wanted, table, first_key_group, last_key_group);
+      if (!reads(older, written.name)) continue;
+      for (const StateFileReader::Block& block : older.blocks) {
+        if (!wanted.contains(block.name_space)) continue;
+        missing.erase(block.name_space);
+        f(*subtask.older[i], older, block);
+      }
     }
     if (missing.empty()) continue;
     throw StateError("'" + subtask.older[i]->name() + "' does not have namespace " +

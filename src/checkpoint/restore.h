@@ -6,18 +6,29 @@
 // Failures: StateError naming file and damage, or node, table and both schemas.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "levada/operator.h"
 #include "levada/state_backend.h"
 
 #include "base/file_system.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/state_file.h"
+#include "core/state_migration.h"
 
 namespace levada {
+
+/// Where the checkpoint that a start of a job begins with comes from.
+enum class RestoreOrigin {
+  kOwn,        ///< the job's own directory, or nowhere: a fresh start
+  kElsewhere,  ///< a savepoint, or a checkpoint in another directory, of a job of this name
+  kOtherJob,   ///< a job of another name: its markers are not ours, so exactly-once sinks begin anew
+};
 
 class RestoredCheckpoint {
  public:
@@ -51,11 +62,23 @@ class RestoredNodeState final : public RestoredState {
   void read_table(StateTable& table, std::uint32_t first_key_group,
                   std::uint32_t last_key_group) const override;
 
+  bool has_table(std::string_view table) const;
+  /// A block of a table, and the file that has both: a subtask's own or an older one.
+  using BlockVisitor = std::function<void(const StateFileReader&, const StateFileReader::Table&,
+                                          const StateFileReader::Block&)>;
+  /// Calls f for every block of a table.
+  void each_block(std::string_view table, const BlockVisitor& f) const;
+
  private:
-  void check_schema(const StateFileReader::Table& written, const StateTable& table) const;
-  void read_kept(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
-                 StateTable& table, std::uint32_t first_key_group,
-                 std::uint32_t last_key_group) const;
+  bool reads(const StateFileReader::Table& written, std::string_view table) const {
+    return written.node == uid_ && written.name == table;
+  }
+
+  using Migrations = std::map<std::string, StateMigration, std::less<>>;  // by the schema written
+  Migrations plan(const StateTable& table) const;
+  void plan(const StateFileReader& file, const StateTable& table, Migrations& into) const;
+  void each_kept_block(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
+                       const BlockVisitor& f) const;
 
   const RestoredCheckpoint& checkpoint_;
   std::string uid_;

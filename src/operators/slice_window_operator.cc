@@ -30,8 +30,6 @@ void throw_state_full(std::string_view state, std::size_t wanted_bytes, const Me
 
 namespace {
 
-constexpr std::string_view kWatermarkState = "watermark";
-
 std::int64_t us(Timestamp time) { return time.time_since_epoch().count(); }
 Timestamp at(std::int64_t us) { return Timestamp{Duration{us}}; }
 
@@ -66,6 +64,10 @@ class SliceWindowOperator final : public Operator {
     Serde<Timestamp>::write(at(watermark_us_), bytes);
     context.put_operator_state(kWatermarkState, bytes);
     context.put_table(kernel_->table());
+  }
+
+  StateTable* state_table(std::string_view name) override {
+    return name == kernel_->table().name() ? &kernel_->table() : nullptr;
   }
 
   std::size_t process(std::size_t input, BatchPtr& batch, std::size_t first_row,

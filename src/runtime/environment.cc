@@ -7,6 +7,7 @@
 #include "graph/validation.h"
 #include "plan/plan_printer.h"
 #include "plan/planner.h"
+#include "runtime/check_restore.h"
 #include "runtime/job_control.h"
 #include "runtime/threaded_executor.h"
 
@@ -57,6 +58,11 @@ Job StreamEnvironment::execute_async(std::string_view job_name, const ExecuteOpt
 
 void StreamEnvironment::execute(std::string_view job_name, const ExecuteOptions& options) {
   execute_async(job_name, options).wait();
+}
+
+RestoreReport StreamEnvironment::check_restore(std::string_view path, const ExecuteOptions& options) const {
+  validate(*graph_, options_);
+  return levada::check_restore(local_file_system(), path, *graph_, options_, options);
 }
 
 std::string StreamEnvironment::explain() const {

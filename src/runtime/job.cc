@@ -44,6 +44,9 @@ void Job::wait() { control_->wait(); }
 bool Job::wait_for(Duration timeout) { return control_->wait_for(timeout); }
 JobStatus Job::status() const { return control_->status(); }
 std::string Job::explain() const { return control_->explain(); }
+void Job::check_query(const std::string& uid, const StateSpec& wanted) const {
+  control_->check_query(uid, wanted);
+}
 void Job::cancel() noexcept { control_->cancel(); }
 void Job::request_stop() noexcept { control_->request_stop(); }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "base/fail_point.h"
@@ -13,6 +12,7 @@
 #include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/savepoint.h"
 #include "plan/plan_printer.h"
+#include "runtime/check_restore.h"
 
 namespace levada::detail {
 namespace {
@@ -251,6 +251,7 @@ bool JobControl::start_attempt() {
     published_.restored_from =
         restored ? std::optional<CheckpointId>(restored->manifest().id) : std::nullopt;
   }
+  attempt_changed_.notify_all();
   executor_->start(attempt_->tasks(), *this);
   publish();
   return true;
@@ -304,7 +305,7 @@ void JobControl::recover_sinks() {
 std::vector<Manifest> JobControl::manifests_to_recover(const Manifest* restored) const {
   if (restored == nullptr) return {};
   std::vector<Manifest> manifests;
-  if (origin_ == EpochSinks::Origin::kOwn) manifests = directory_->manifests_before(restored->id);
+  if (origin_ == RestoreOrigin::kOwn) manifests = directory_->manifests_before(restored->id);
   manifests.push_back(*restored);  // not read again: it must not be missing
   return manifests;
 }
@@ -332,8 +333,8 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore() {
   const std::optional<Manifest> own =
       directory_ ? directory_->newest_valid_of_this_start() : std::nullopt;
   if (!own) return restore_path();
-  check_restorable(*own);
-  return std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(), *own);
+  return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(), *own),
+                 RestoreOrigin::kOwn);
 }
 
 std::shared_ptr<const RestoredCheckpoint> JobControl::restore_own() {
@@ -341,22 +342,22 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore_own() {
   if (!manifest) return nullptr;
   // That of a later instance: this one may have lost its lock.
   if (manifest->id >> 32 > directory_->incarnation()) directory_->require_owned();
-  check_restorable(*manifest);
-  return std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
-                                                    std::move(*manifest));
+  return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
+                                                            std::move(*manifest)),
+                 RestoreOrigin::kOwn);
 }
 
 std::shared_ptr<const RestoredCheckpoint> JobControl::restore_path() {
   const CheckpointReader reader(*host_.files, execute_.restore);
   reader.verify();
   const Manifest& manifest = reader.manifest();
-  check_restorable(manifest);
   const bool own = directory_ && directory_->has(manifest);
   if (own) {
-    origin_ = EpochSinks::Origin::kOwn;
+    origin_ = RestoreOrigin::kOwn;
   } else {
-    origin_ = manifest.job_name == name_ ? EpochSinks::Origin::kElsewhere : EpochSinks::Origin::kOtherJob;
+    origin_ = manifest.job_name == name_ ? RestoreOrigin::kElsewhere : RestoreOrigin::kOtherJob;
   }
+  auto restored = checked(reader.open(), origin_);
   if (execute_.claim && !own) {
     if (!manifest.savepoint) {
       throw StateError("'" + execute_.restore + "' is a checkpoint of job '" + manifest.job_name +
@@ -365,31 +366,16 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore_path() {
     claimed_ = manifest;
     claimed_path_ = reader.directory();
   }
-  return reader.open();
+  return restored;
 }
 
-void JobControl::check_restorable(const Manifest& manifest) const {
-  const std::string which =
-      "checkpoint " + std::to_string(manifest.id) + " of job '" + manifest.job_name + "'";
-  if (manifest.max_parallelism != static_cast<std::uint32_t>(options_.max_parallelism)) {
-    throw StateError(which + " was taken with max_parallelism " +
-                     std::to_string(manifest.max_parallelism) + ", which cannot change; options say " +
-                     std::to_string(options_.max_parallelism));
-  }
-  if (execute_.allow_non_restored_state) return;
-  std::set<std::string> known;
-  for (std::size_t i = 0; i < plan_->graph->nodes().size(); ++i) {
-    known.insert(state_id(*plan_->graph, static_cast<int>(i)));
-  }
-  std::string missing;
-  for (const NodeState& node : manifest.nodes) {
-    if (known.contains(node.uid)) continue;
-    missing += (missing.empty() ? "'" : ", '") + node.uid + "' (" + node.name + ")";
-  }
-  if (missing.empty()) return;
-  throw StateError(which + " has state of " + missing +
-                   ", but the graph has no step with that uid; if the state is to be left behind, execute "
-                   "with allow_non_restored_state");
+// As check_restore() decides.
+std::shared_ptr<const RestoredCheckpoint> JobControl::checked(
+    std::shared_ptr<const RestoredCheckpoint> restored, RestoreOrigin origin) const {
+  throw_if_refused(decide_restore(*restored, restoring_nodes(*plan_->graph, options_),
+                                  static_cast<std::uint32_t>(options_.max_parallelism),
+                                  options_.state.cold != nullptr, origin, execute_));
+  return restored;
 }
 
 // Restored splits keep their positions; new ones start where the source says.
@@ -429,7 +415,7 @@ std::map<int, std::vector<SplitState>> JobControl::discover_splits(
 Manifest JobControl::manifest_template(const RestoredCheckpoint* restored) const {
   Manifest manifest;
   // One of another place is not in this directory, where another may have its number.
-  const bool own = origin_ == EpochSinks::Origin::kOwn || restored == nullptr ||
+  const bool own = origin_ == RestoreOrigin::kOwn || restored == nullptr ||
                    restored->manifest().id >> 32 == directory_->incarnation();
   if (restored != nullptr && own) manifest.previous = restored->manifest().id;
   manifest.job_name = name_;
@@ -744,6 +730,7 @@ void JobControl::end(JobState state, std::exception_ptr error) {
   }
   ended_.store(true, std::memory_order_release);
   end_changed_.notify_all();
+  attempt_changed_.notify_all();
 }
 
 void JobControl::set_state(JobState state) {

@@ -78,6 +78,11 @@ class JobControl final : private TaskListener, private ExecutorListener {
   /// there can be none.
   CheckpointRequests::Ticket ask(CheckpointRequests::Request request);
   const CheckpointRequests& requests() const noexcept { return requests_; }
+  /// Throws StateError when no step has that uid and state, or it is of another type.
+  void check_query(const std::string& uid, const StateSpec& wanted) const;
+  /// The value of a key, both encoded. Waits for the owning task, and while the job restarts.
+  std::optional<Bytes> query(const std::string& uid, const StateSpec& state, std::uint64_t hash,
+                             const Bytes& key, std::int64_t name_space);
   /// Cancels and joins.
   void shut_down() noexcept;
 
@@ -112,7 +117,8 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::shared_ptr<const RestoredCheckpoint> restore();
   std::shared_ptr<const RestoredCheckpoint> restore_own();
   std::shared_ptr<const RestoredCheckpoint> restore_path();
-  void check_restorable(const Manifest& manifest) const;
+  std::shared_ptr<const RestoredCheckpoint> checked(std::shared_ptr<const RestoredCheckpoint> restored,
+                                                    RestoreOrigin origin) const;
   std::vector<Manifest> manifests_to_recover(const Manifest* restored) const;
   std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored);
   Manifest manifest_template(const RestoredCheckpoint* restored) const;
@@ -130,6 +136,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   void take_outcome();
   void tell_all(TaskMail::Kind kind, CheckpointId checkpoint);
   void tell_sources(TaskMail mail);
+  void post_query(std::shared_ptr<StateQueryCall> call);
   void drop_attempt() noexcept;
   void failed(const std::string& node, int subtask, std::exception_ptr failure);
   void end(JobState state, std::exception_ptr error);
@@ -156,7 +163,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::unique_ptr<Attempt> attempt_;
   std::shared_ptr<const RestoredCheckpoint> restored_;  // of the attempt being prepared
   // Where the checkpoint that this start began with came from.
-  EpochSinks::Origin origin_ = EpochSinks::Origin::kOwn;
+  RestoreOrigin origin_ = RestoreOrigin::kOwn;
   std::optional<Manifest> claimed_;  // the savepoint restored, while it is there and ours
   std::string claimed_path_;
   std::unique_ptr<PendingSavepoint> savepoint_;
@@ -183,6 +190,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
 
   mutable Mutex mutex_;
   mutable CondVar end_changed_;
+  CondVar attempt_changed_;  // there are tasks, or there never will be any again
   const Attempt* visible_attempt_ LEVADA_GUARDED_BY(mutex_) = nullptr;
   const EpochSinks* visible_sinks_ LEVADA_GUARDED_BY(mutex_) = nullptr;
   JobStatus published_ LEVADA_GUARDED_BY(mutex_);

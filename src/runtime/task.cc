@@ -6,6 +6,7 @@
 #include "base/assert_scope.h"
 #include "base/fail_point.h"
 #include "checkpoint/cold_restore.h"
+#include "levada/error.h"
 
 namespace levada {
 namespace {
@@ -150,6 +151,27 @@ void Task::take(const TaskMail& mail) {
     case TaskMail::Kind::kFinish:
       finish_ = true;
       break;
+    case TaskMail::Kind::kQuery:
+      answer(*mail.query);
+      break;
+  }
+}
+
+// What goes wrong here is the trouble of who asked, not the job's.
+void Task::answer(StateQueryCall& call) {
+  try {
+    for (const auto& stage : chain_->stages()) {
+      if (stage->state_id != call.state_id) continue;
+      StateTable* const table = stage->op->state_table(call.state);
+      if (table == nullptr) throw StateError("query: '" + call.state_id + "' has no state '" + call.state + "'");
+      Bytes value;
+      const bool found = table->find_value(call.name_space, call.hash, View(call.key), value);
+      call.answer.set_value(found ? std::optional(std::move(value)) : std::nullopt);
+      return;
+    }
+    throw StateError("query: '" + call.state_id + "' is no step with state");
+  } catch (...) {
+    call.answer.set_exception(std::current_exception());
   }
 }
 

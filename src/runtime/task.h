@@ -29,6 +29,7 @@
 #include "operators/source_operator.h"
 #include "runtime/chain.h"
 #include "runtime/mailbox.h"
+#include "runtime/state_query.h"
 #include "runtime/task_snapshot.h"
 
 namespace levada {
@@ -55,9 +56,10 @@ class TaskListener {
 
 /// What a job tells a task.
 struct TaskMail {
-  enum class Kind { kTrigger, kCommitted, kAborted, kEndSource, kFinish };
+  enum class Kind { kTrigger, kCommitted, kAborted, kEndSource, kFinish, kQuery };
   Kind kind = Kind::kFinish;
   Barrier barrier;  ///< kTrigger; else only its checkpoint
+  std::shared_ptr<StateQueryCall> query = nullptr;  ///< kQuery
 };
 
 /// Everything a task is made of.
@@ -131,6 +133,7 @@ class Task final : public Waker, public ChainListener {
   void open_stage(ChainStage& stage);
   void serve_mail();
   void take(const TaskMail& mail);
+  void answer(StateQueryCall& call);
   StepResult work();
   std::optional<StepResult> drive();
   bool do_due();

@@ -21,6 +21,11 @@
 
 namespace levada::detail {
 
+// The names of states, as checkpoints have them.
+inline constexpr const char* kRollingState = "rolling";
+inline constexpr const char* kWindowState = "windows";      ///< one namespace a slice
+inline constexpr const char* kWatermarkState = "watermark"; ///< of window operators, one a subtask
+
 /// Rolling: every row in gives the key's result so far. reduce(f) and aggregate(...) without a window.
 template <class K, class T, class G>
 class RollingOperator final : public Operator {
@@ -33,12 +38,13 @@ class RollingOperator final : public Operator {
 
   void open(OperatorContext& context) override {
     context_ = &context;
-    table_ = std::make_unique<Table>("rolling", context);
+    table_ = std::make_unique<Table>(kRollingState, context);
   }
   void restore(const RestoredState& state) override {
     state.read_table(*table_, context_->key_groups.first, context_->key_groups.last);
   }
   void snapshot(SnapshotContext& context) override { context.put_table(*table_); }
+  StateTable* state_table(std::string_view name) override { return name == table_->name() ? table_.get() : nullptr; }
 
   std::size_t process(std::size_t, BatchPtr& batch, std::size_t first_row, Output& out) override {
     const KeyColumn<K> keys = selector_->keys(*batch);
@@ -112,7 +118,7 @@ class TypedWindowKernel final : public WindowKernel {
       : selector_(std::move(selector)), aggregation_(std::move(aggregation)), sliding_(sliding) {}
 
   void open(OperatorContext& context) override {
-    table_ = std::make_unique<Table>("windows", context);
+    table_ = std::make_unique<Table>(kWindowState, context);
     if (sliding_) merge_ = std::make_unique<SlidingMerge>(aggregation_, *table_, context);
   }
   StateTable& table() override { return *table_; }

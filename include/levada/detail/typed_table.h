@@ -41,6 +41,7 @@
 #include "levada/memory.h"
 #include "levada/serde.h"
 #include "levada/state_backend.h"
+#include "levada/state_type.h"
 
 namespace levada::detail {
 
@@ -176,7 +177,7 @@ class TypedTable final : public StateTable {
       : TypedTable(std::move(name), context.node, context.key_groups, context.max_parallelism,
                    context.memory->state()) {
     static_assert(!kTallied, "what is tallied is derived, and stays in memory");
-    overdraw(context);
+    overdraws_ = context.evicting || context.cold != nullptr;
     if (context.cold != nullptr) {
       cold_ = std::make_unique<Cold>(*this, *context.cold, context.state_id);
     }
@@ -383,6 +384,7 @@ class TypedTable final : public StateTable {
 
   std::string_view name() const override { return name_; }
   std::string schema() const override { return Serde<K>::schema() + " -> " + Serde<V>::schema(); }
+  std::vector<const StateType*> types() const override { return {&state_type<K>(), &state_type<V>()}; }
   std::size_t entries() const override {
     std::size_t count = 0;
     for (const auto& [name, space] : spaces_) {
@@ -391,6 +393,18 @@ class TypedTable final : public StateTable {
     return count;
   }
   std::size_t memory_bytes() const override { return charged_bytes_; }
+
+  bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value) override {
+    Space* const space = find_space(name_space);
+    if (space == nullptr) return false;
+    K typed{};
+    Serde<K>::read(key, typed);
+    Bytes scratch;
+    const Entry* const entry = find(*space, hash, Key::view(typed, scratch));
+    if (entry == nullptr) return false;
+    Serde<V>::write(entry->value, value);
+    return true;
+  }
 
   void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) override {
     LEVADA_ASSERT(sink_ == nullptr, "one snapshot at a time");
@@ -482,6 +496,7 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kBlockBytes = 32 * 1024;
   static constexpr std::size_t kSparesMax = 16;
   static constexpr std::size_t kAdvanceBytes = 16 * 1024;
+  static constexpr std::size_t kOverdrawBytes = 1024 * 1024;
   // A space beyond this does not lie in a core's own cache: what its look-ups need is asked for in two steps.
   static constexpr std::size_t kNearBytes = std::size_t{512} << 10;
   // Rows between asking for a bucket and looking at it; in a far space, and between its second look and that.
@@ -762,8 +777,10 @@ class TypedTable final : public StateTable {
   }
   void acquire(std::size_t bytes) {
     const std::size_t missing = bytes - (acquired_bytes_ - charged_bytes_);
-    if (cold_ || (overdraws_ && charged_bytes_ + bytes <= share_.limit_bytes())) {
-      // Entries of tables with a cold tier leave before their next rows are visited.
+    // Entries of tables with a cold tier leave before their next rows are visited; those of one batch must fit.
+    const std::size_t most =
+        share_.limit_bytes() + (cold_ ? share_.limit_bytes() + kOverdrawBytes : std::size_t{0});
+    if (overdraws_ && charged_bytes_ + bytes <= most) {
       share_.acquire(missing + kAdvanceBytes);
       acquired_bytes_ += missing + kAdvanceBytes;
       return;

@@ -223,6 +223,66 @@ TEST_F(Restore, RefusesAnotherSchemaAndShowsBoth) {
   }
 }
 
+TEST_F(Restore, MakesEntriesOfAnOlderSchemaIntoThoseOfTheTable) {
+  for (const std::size_t block_entries : {1u, 300u}) {
+    Manifest manifest;
+    manifest.nodes = {{"window", "tumbling", 1}};
+    const auto block = [&](std::int64_t first, std::int64_t name_space) {
+      Bytes bytes;
+      for (std::size_t i = 0; i < block_entries; ++i) {
+        put_string(bytes, "key " + std::to_string(i));
+        put_number(bytes, static_cast<std::int32_t>(first) - static_cast<std::int32_t>(i));
+      }
+      StateBlock made = block_of(3, bytes, name_space);
+      made.entries = static_cast<std::uint32_t>(block_entries);
+      return made;
+    };
+    const auto writer = [&] {
+      return std::make_unique<StateFileWriter>(files_, "/state", "tmp-0", [](const std::string&) { return true; });
+    };
+    // What was kept is of the schema before the last.
+    auto older = writer();
+    older->put_block(older->begin_table("window", "windows", "string -> {old:bool?,a:int32}?"), [&] {
+      StateBlock made = block(0, 7);
+      View in(made.bytes);
+      Bytes bytes;
+      for (std::uint32_t i = 0; i < made.entries; ++i) {
+        put_string(bytes, in.take_string());
+        bytes += '\1';
+        bytes += std::string_view("\1\0", 2);  // old is there, and false
+        put_number(bytes, in.take_number<std::int32_t>());
+      }
+      made.bytes = bytes;
+      return made;
+    }());
+    const StateHandle kept = older->finish();
+    auto newer = writer();
+    const std::uint32_t table = newer->begin_table("window", "windows", "string -> {a:int32}");
+    if (!kept.is_inline()) newer->keep(table, 7, kept, 3000);
+    newer->put_block(table, block(-1, 8));
+    SubtaskState subtask{"window", 0, newer->finish()};
+    if (!kept.is_inline()) subtask.older = {kept};
+    manifest.subtasks = {subtask};
+    const RestoredCheckpoint checkpoint(files_, "/state", std::move(manifest));
+    CollectingTable into("string -> {a:int64}?");
+    RestoredNodeState(checkpoint, "window").read_table(into, 0, kGroups);
+    EXPECT_EQ(into.blocks.size(), kept.is_inline() ? 1u : 2u);
+    for (const auto& [place, bytes] : into.blocks) {
+      View in(bytes);
+      for (std::size_t i = 0; i < block_entries; ++i) {
+        EXPECT_EQ(in.take_string(), "key " + std::to_string(i));
+        EXPECT_EQ(in.take_number<std::uint8_t>(), 1);
+        EXPECT_EQ(in.take_number<std::int64_t>(), (place.second == 8 ? -1 : 0) - static_cast<std::int64_t>(i));
+      }
+      EXPECT_TRUE(in.empty());
+    }
+    // Refused before a row is read, also when only what was kept cannot be.
+    CollectingTable narrower("string -> {a:int32,old:bool}");
+    EXPECT_THROW(RestoredNodeState(checkpoint, "window").read_table(narrower, 0, kGroups), StateError);
+    EXPECT_TRUE(narrower.blocks.empty());
+  }
+}
+
 TEST_F(Restore, FindsNothingForANodeThatIsNew) {
   const RestoredCheckpoint checkpoint = written_at(2);
   const RestoredNodeState state(checkpoint, "new");

@@ -292,17 +292,17 @@ TEST_F(StateFile, WithAnIndexThatLiesIsRefused) {
     handle.length = handle.inline_bytes.size();
     return handle;
   };
-  Bytes empty("\0\0\0\0", 4);  // operator states, older files, tables, blocks
+  Bytes empty("\0\0\0\0\0", 5);  // operator states, older files, cold files, tables, blocks
   EXPECT_NO_THROW(StateFileReader(files_, "/state", handle_of(empty)));
   Bytes many;
   put_varint(many, UINT64_MAX);
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(many)), StateError);
-  Bytes no_table("\0\0\0\x01", 4);
+  Bytes no_table("\0\0\0\0\x01", 5);
   no_table += Bytes(20, '\0');
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(no_table)), StateError);
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(empty + "x")), StateError);
-  Bytes long_block("\0\0\x01\0\0\0\0\x01\0", 9);
-  long_block += Bytes(10, '\0');
+  Bytes long_block("\0\0\0\x01\0\0\0\0\x01\0", 10);
+  long_block += Bytes(11, '\0');
   put_varint(long_block, UINT64_MAX);
   put_number(long_block, std::uint32_t{0});
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(long_block)), StateError);
@@ -310,11 +310,15 @@ TEST_F(StateFile, WithAnIndexThatLiesIsRefused) {
   Bytes many_files("\0", 1);
   put_varint(many_files, UINT64_MAX);
   EXPECT_THROW(StateFileReader(files_, "/state", handle_of(many_files)), StateError);
+  // A name that leads out of the directory of the tier.
+  Bytes cold_file("\0\0\x01\x04../x", 8);
+  cold_file += Bytes(24, '\x05') + Bytes(2, '\0');
+  EXPECT_THROW(StateFileReader(files_, "/state", handle_of(cold_file)), StateError);
   // One older file, one table without names, and what it keeps.
   const auto keeps = [&](std::uint64_t count, std::vector<std::pair<std::int64_t, char>> kept) {
     Bytes index("\0\x01", 2);
     index += Bytes(24, '\x05');
-    index += Bytes("\x01\0\0\0", 4);
+    index += Bytes("\0\x01\0\0\0", 5);
     put_varint(index, count);
     for (const auto& [name_space, file] : kept) {
       put_number(index, name_space);

@@ -375,7 +375,8 @@ TEST(Savepoint, WithStateOfStepsThatAreGoneIsRefusedAndEachIsNamed) {
     env.execute("job", {.restore = dir / "saved", .allow_non_restored_state = allow});
   };
   EXPECT_THAT(error_of([&] { run(false); }),
-              AllOf(HasSubstr("'numbers' (generate)"), HasSubstr("'counts' (reduce)"),
+              AllOf(HasSubstr("'numbers': the graph has no step with that uid, which was generate"),
+                    HasSubstr("'counts': the graph has no step with that uid, which was reduce"),
                     HasSubstr("allow_non_restored_state")));
   run(true);
   const CheckpointReader after(local_file_system(), dir / "other/job");
