@@ -245,14 +245,15 @@ bool JobControl::start_attempt() {
   finishing_ = draining_ = final_begun_ = source_stop_sent_ = false;
   attempt_ = std::make_unique<Attempt>(std::move(parts));
   if (on_attempt_) on_attempt_(*attempt_);
+  executor_->start(attempt_->tasks(), *this);
   {
+    // Not before: queries wake tasks, and the executor has just told those whom to wake.
     MutexLock lock(mutex_);
     visible_attempt_ = attempt_.get();
     published_.restored_from =
         restored ? std::optional<CheckpointId>(restored->manifest().id) : std::nullopt;
   }
   attempt_changed_.notify_all();
-  executor_->start(attempt_->tasks(), *this);
   publish();
   return true;
 }
