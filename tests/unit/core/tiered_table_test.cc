@@ -42,7 +42,7 @@ std::tuple<std::string, std::int32_t> make(std::uint64_t n) {
   return {make<std::string>(n / 2), static_cast<std::int32_t>(n % 2)};
 }
 
-void change(std::int64_t& value, std::uint64_t by) { value = value * 3 + static_cast<std::int64_t>(by); }
+void change(std::int64_t& value, std::uint64_t by) { value = value % 1'000'000'007 * 3 + static_cast<std::int64_t>(by % 1000); }
 void change(std::vector<std::uint64_t>& value, std::uint64_t by) { value.push_back(by); }
 
 // The files of a tier in a checkpoint.

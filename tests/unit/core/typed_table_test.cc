@@ -102,7 +102,7 @@ class TypedTableModel : public ::testing::Test {
         });
   }
 
-  void remove(KeyedTable& table, Contents& model, std::int64_t space, const K& key) {
+  void remove(KeyedTable& table, Contents& model, std::int64_t space, K key) {
     const bool had = model[space].erase(key) > 0;
     ASSERT_EQ(table.remove(table.space(space), hash_of(key), KeyedTable::Key::view(key, scratch)), had);
     ASSERT_EQ(table.find(table.space(space), hash_of(key), KeyedTable::Key::view(key, scratch)), nullptr);
