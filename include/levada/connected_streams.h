@@ -63,12 +63,9 @@ class UnkeyedBroadcastStreams {
                   "void process_broadcast(const Other&, BroadcastContext<Out>&)");
     if constexpr (kFits) {
       const auto states = detail::states_of_unkeyed<R>(f);
-      using Kernel = detail::UnkeyedBroadcastKernel<T, U, R, F>;
-      return DataStream<R>(
-          stream_.graph(),
-          stream_.add(detail::function_node(*stream_.graph(), states, batch_type<R>(),
-                                            detail::process_factory<Kernel>(std::move(f), 2), where),
-                      broadcast_));
+      using Kernel = detail::BroadcastKernel<detail::UnkeyedKernel<T, R, F>, U, R>;
+      return DataStream<R>(stream_.graph(), detail::add_function<R, Kernel>(stream_, &broadcast_, states,
+                                                                            std::move(f), where));
     } else {
       return {};
     }
@@ -97,13 +94,10 @@ class KeyedBroadcastStreams {
                   "void process_broadcast(const Other&, BroadcastContext<Out>&)");
     if constexpr (kFits) {
       const auto states = detail::states_of_keyed<K, R>(f);
-      using Kernel = detail::KeyedBroadcastKernel<K, T, U, R, F>;
-      return DataStream<R>(
-          stream_.graph(),
-          stream_.add(detail::function_node(
-                          *stream_.graph(), states, batch_type<R>(),
-                          detail::process_factory<Kernel>(std::move(f), 2, stream_.selector()), where),
-                      broadcast_));
+      using Kernel = detail::BroadcastKernel<detail::KeyedKernel<K, T, R, F>, U, R>;
+      return DataStream<R>(stream_.graph(),
+                           detail::add_function<R, Kernel>(stream_, &broadcast_, states, std::move(f), where,
+                                                           stream_.selector()));
     } else {
       return {};
     }
@@ -132,13 +126,9 @@ class ConnectedStreams {
     if constexpr (kFits) {
       const auto states = detail::states_of_keyed<K, R>(f);
       using Kernel = detail::ConnectedKernel<K, T, U, R, F>;
-      return DataStream<R>(
-          left_.graph(),
-          left_.add(detail::function_node(*left_.graph(), states, batch_type<R>(),
-                                          detail::process_factory<Kernel>(
-                                              std::move(f), 2, left_.selector(), right_.selector()),
-                                          where),
-                    right_));
+      return DataStream<R>(left_.graph(),
+                           detail::add_function<R, Kernel>(left_, &right_, states, std::move(f), where,
+                                                           left_.selector(), right_.selector()));
     } else {
       return {};
     }
@@ -157,9 +147,8 @@ DataStream<R> DataStream<T>::process(F f, std::source_location where) const {
   if constexpr (kFits) {
     const auto states = detail::states_of_unkeyed<R>(f);
     using Kernel = detail::UnkeyedKernel<T, R, F>;
-    return DataStream<R>(this->graph_, this->add(detail::function_node(
-                                           *this->graph_, states, batch_type<R>(),
-                                           detail::process_factory<Kernel>(std::move(f), 1), where)));
+    return DataStream<R>(this->graph_,
+                         detail::add_function<R, Kernel>(*this, nullptr, states, std::move(f), where));
   } else {
     return {};
   }

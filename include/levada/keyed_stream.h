@@ -84,9 +84,8 @@ class KeyedStream : public detail::StreamHandle {
     if constexpr (kFits) {
       const auto states = detail::states_of_keyed<K, R>(f);
       using Kernel = detail::KeyedKernel<K, T, R, F>;
-      return DataStream<R>(graph_, add(detail::function_node(
-                                       *graph_, states, batch_type<R>(),
-                                       detail::process_factory<Kernel>(std::move(f), 1, selector_), where)));
+      return DataStream<R>(graph_, detail::add_function<R, Kernel>(*this, nullptr, states, std::move(f), where,
+                                                                   selector_));
     } else {
       return {};
     }

@@ -33,7 +33,9 @@ struct CheckpointOptions {
   Duration tolerable_failure = 10min; ///< checkpoints may fail for so long before the job stops
   int retained = 2;                   ///< newest complete checkpoints that are kept; at least 1
   Compression compression = Compression::kNone;
-  std::uint64_t bytes_per_second = 0;  ///< most that is written of state, in the mean; 0: no limit
+  /// Most that is written of state files, in the mean; 0: no limit. What a cold tier writes to its own disk is
+  /// not counted.
+  std::uint64_t bytes_per_second = 0;
 
   bool enabled() const { return !directory.empty(); }
 };

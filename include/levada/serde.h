@@ -260,6 +260,14 @@ struct Serde<std::vector<T>> {
   }
 };
 
+namespace detail {
+
+/// What a map's entry takes: itself, three pointers and a colour.
+template <class K, class V>
+inline constexpr std::size_t kMapNodeBytes = sizeof(std::pair<const K, V>) + 4 * sizeof(void*);
+
+}  // namespace detail
+
 template <Serializable K, Serializable V>
 struct Serde<std::map<K, V>> {
   static void write(const std::map<K, V>& value, Bytes& out) {
@@ -281,8 +289,7 @@ struct Serde<std::map<K, V>> {
   }
   static std::string schema() { return "[" + Serde<K>::schema() + " -> " + Serde<V>::schema() + "]"; }
   static std::size_t heap_bytes(const std::map<K, V>& value) {
-    // A node has its entry, three pointers and a colour.
-    std::size_t bytes = value.size() * (sizeof(std::pair<const K, V>) + 4 * sizeof(void*));
+    std::size_t bytes = value.size() * detail::kMapNodeBytes<K, V>;
     if constexpr (!kFlat<K> || !kFlat<V>) {
       for (const auto& [key, mapped] : value) bytes += heap_bytes_of(key) + heap_bytes_of(mapped);
     }

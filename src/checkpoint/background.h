@@ -1,8 +1,8 @@
 // BackgroundQueue: jobs that write files, run one after the other off the tasks' threads. The threaded
 // executor has a thread for it; the simulated one runs a job as one of its steps.
 //
-// Two kinds: the epoch log's, on which output waits, come first; those that write state, of which there can
-// be much, keep to a limit of bytes a second.
+// Two kinds: the epoch log's, on which output waits, and the cold tiers', on which tasks may wait, come first;
+// those that write state files, of which there can be much, keep to a limit of bytes a second.
 #pragma once
 
 #include <cstddef>

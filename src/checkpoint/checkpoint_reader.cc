@@ -32,6 +32,7 @@ CheckpointReader::CheckpointReader(FileSystem& files, std::string_view path) : f
   directory_ = path;
   state_path_ = state_directory(directory_);
   manifest_ = newest(path);
+  verified_ = true;
 }
 
 Manifest CheckpointReader::newest(std::string_view path) const {

@@ -4,7 +4,7 @@
 //
 //   const CheckpointReader reader(local_file_system(), path);
 //   for (const NodeState& node : reader.manifest().nodes) …        // uid, name, parallelism
-//   reader.verify();                                               // every state file is as it was written
+//   if (!reader.verified()) reader.verify();                       // every state file is as it was written
 //   const auto checkpoint = reader.open();                         // reads the indexes of all state files
 //   for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks())
 //     for (const StateFileReader::Table& table : subtask.state->tables())
@@ -41,6 +41,8 @@ class CheckpointReader {
   const std::string& directory() const noexcept { return directory_; }
   const std::string& state_path() const noexcept { return state_path_; }
 
+  /// To find it every state file has been read already: of a directory the newest whole one is looked for.
+  bool verified() const noexcept { return verified_; }
   /// Reads every state file to its end and compares length and hash.
   void verify() const;
   std::shared_ptr<const RestoredCheckpoint> open() const;
@@ -52,6 +54,7 @@ class CheckpointReader {
   std::string directory_;
   std::string state_path_;
   Manifest manifest_;
+  bool verified_ = false;
 };
 
 }  // namespace levada

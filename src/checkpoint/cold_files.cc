@@ -5,7 +5,6 @@
 
 #include "levada/error.h"
 
-
 namespace levada {
 namespace {
 
@@ -50,12 +49,10 @@ bool ColdFilesWriter::reserve(const StateHandle& content) {
 }
 
 StateHandle ColdFilesWriter::hash(const std::string& path) const {
-  StateHandle content;
   ContentHasher hasher;
-  content.length = read_parts(files_, path, [&](std::string_view part) { hasher.add(part); });
-  content.hash = hasher.hash();
-  content.file = state_file_name(content.hash, content.length);
-  return content;
+  const std::uint64_t length =
+      read_parts(files_, path, [&](std::string_view part) { hasher.add(part); });
+  return handle_of(hasher.hash(), length);
 }
 
 void ColdFilesWriter::link(const std::string& name, const std::string& path) {
@@ -71,12 +68,9 @@ void ColdFilesWriter::link(const std::string& name, const std::string& path) {
 }
 
 void ColdFilesWriter::write(const std::string& name, std::string_view bytes) {
-  StateHandle content;
   ContentHasher hasher;
   hasher.add(bytes);
-  content.length = bytes.size();
-  content.hash = hasher.hash();
-  content.file = state_file_name(content.hash, content.length);
+  const StateHandle content = handle_of(hasher.hash(), bytes.size());
   if (!reserve(content)) {
     const std::unique_ptr<WritableFile> file = files_.create(temporary_path_);
     file->append(bytes);

@@ -10,7 +10,6 @@
 
 #include "base/fail_point.h"
 #include "base/planted_bug.h"
-#include "checkpoint/manifest_file.h"
 
 namespace levada {
 
@@ -55,7 +54,6 @@ Barrier CheckpointCoordinator::begin(const Trigger& trigger) {
   barrier_ = {.checkpoint = directory_.begin_checkpoint(),
               .stop = trigger.stop,
               .drain = trigger.drain,
-              .savepoint = trigger.savepoint,
               .base = trigger.savepoint ? 0 : base_};
   begun_ = clock_.steady_now();
   next_ = after_interval(begun_);
@@ -123,7 +121,7 @@ void CheckpointCoordinator::end(bool committed, const std::string& error) {
     ++completed_;
     failing_since_ = kNever;
     count_state(status_);
-    status_.path = join_path(directory_.path(), manifest_file_name(barrier_.checkpoint));
+    status_.path = directory_.manifest_path(barrier_.checkpoint);
     history_.add(status_);
     return;
   }

@@ -54,6 +54,7 @@ class JobDirectory {
   /// The job's own directory.
   const std::string& path() const noexcept { return path_; }
   const std::string& state_path() const noexcept { return state_path_; }
+  std::string manifest_path(CheckpointId id) const;
   FileSystem& files() const noexcept { return files_; }
   /// Where the segments of a sink's subtask are.
   std::string log_directory(std::string_view sink, std::uint32_t subtask) const;
@@ -119,7 +120,6 @@ class JobDirectory {
   std::uint64_t read_incarnation();
   void write_synced(const std::string& path, std::string_view bytes);
 
-  std::string manifest_path(CheckpointId id) const;
   Manifest read_manifest(CheckpointId id);
   std::optional<Manifest> first_valid(const std::vector<CheckpointId>& ids, std::string& first_problem);
 

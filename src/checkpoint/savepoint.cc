@@ -44,6 +44,15 @@ void prepare_savepoint(FileSystem& files, const std::string& path) {
   if (!files.list(path).empty()) throw StateError("'" + path + "' is not empty: no savepoint is taken there");
 }
 
+void commit_savepoint(FileSystem& files, const std::string& path, const Manifest& manifest) {
+  files.sync_directory(state_directory(path));
+  const std::string name = join_path(path, manifest_file_name(manifest.id));
+  const std::string temporary = name + std::string(kTemporarySuffix);
+  write_manifest_file(files, manifest, temporary);
+  files.rename(temporary, name);
+  files.sync_directory(path);
+}
+
 void remove_savepoint(FileSystem& files, const std::string& path, const Manifest& manifest) {
   remove_if_there(files, join_path(path, manifest_file_name(manifest.id)));
   files.sync_directory(path);  // else a power loss could bring it back without its state
@@ -135,14 +144,10 @@ void SavepointExport::finish_copy() {
 }
 
 void SavepointExport::commit() {
-  files_.sync_directory(state_path_);
   const std::string manifest = join_path(path_, manifest_file_name(manifest_.id));
-  const std::string temporary = manifest + std::string(kTemporarySuffix);
-  made_.push_back(temporary);
-  write_manifest_file(files_, manifest_, temporary);
+  made_.push_back(manifest + std::string(kTemporarySuffix));
   made_.push_back(manifest);
-  files_.rename(temporary, manifest);
-  files_.sync_directory(path_);
+  commit_savepoint(files_, path_, manifest_);
   complete_ = true;
 }
 

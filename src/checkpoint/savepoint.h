@@ -23,6 +23,8 @@ namespace levada {
 
 /// Creates the directory of a savepoint to be; throws when it is there and not empty.
 void prepare_savepoint(FileSystem& files, const std::string& path);
+/// Makes the savepoint exist, whose state files are all there.
+void commit_savepoint(FileSystem& files, const std::string& path, const Manifest& manifest);
 /// Removes a savepoint, the manifest first, and its directories when nothing else is in them.
 void remove_savepoint(FileSystem& files, const std::string& path, const Manifest& manifest);
 

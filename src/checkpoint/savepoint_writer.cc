@@ -11,6 +11,7 @@
 #include "levada/error.h"
 
 #include "checkpoint/manifest_file.h"
+#include "checkpoint/savepoint.h"
 #include "checkpoint/state_reader.h"
 
 namespace levada {
@@ -87,10 +88,7 @@ SavepointWriter::SavepointWriter(std::string_view path, SavepointOptions options
   FileSystem& files = contents_->files;
   const std::uint32_t groups = contents_->manifest.max_parallelism;
   if (groups < 1 || groups > 32768) throw StateError("max_parallelism must be from 1 to 32768");
-  if (path.empty()) throw StateError("the path of the savepoint is empty");
-  if (files.exists(contents_->path) && !files.list(contents_->path).empty()) {
-    throw StateError("a savepoint is not written to '" + contents_->path + "': it is not empty");
-  }
+  prepare_savepoint(files, contents_->path);
   files.create_directories(contents_->state_path);
   contents_->writer = std::make_unique<StateFileWriter>(files, contents_->state_path, "tmp-savepoint",
                                                         [](const std::string&) { return true; });
@@ -207,12 +205,7 @@ void SavepointWriter::finish() {
   for (Contents::Table& table : all.tables) all.put_out(table);
   all.manifest.created = system_clock().now();
   all.manifest.subtasks.push_back({"savepoint writer", 0, all.writer->finish()});
-  all.files.sync_directory(all.state_path);
-  const std::string name = join_path(all.path, manifest_file_name(all.manifest.id));
-  const std::string temporary = name + std::string(kTemporarySuffix);
-  write_manifest_file(all.files, all.manifest, temporary);
-  all.files.rename(temporary, name);
-  all.files.sync_directory(all.path);
+  commit_savepoint(all.files, all.path, all.manifest);
 }
 
 }  // namespace levada

@@ -279,10 +279,7 @@ StateHandle StateFileWriter::finish_file() {
   contents_->file->sync();
   LEVADA_FAILPOINT("checkpoint.state.synced", kWrite);
   contents_->file->close();
-  StateHandle handle;
-  handle.length = contents_->length;
-  handle.hash = contents_->hasher.hash();
-  handle.file = state_file_name(handle.hash, handle.length);
+  StateHandle handle = handle_of(contents_->hasher.hash(), contents_->length);
   if (!reserve_(handle.file)) throw_given_up();
   files_.rename(temporary_path_, join_path(directory_, handle.file));
   contents_->named = true;

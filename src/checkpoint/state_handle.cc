@@ -13,6 +13,14 @@ std::string state_file_name(const ContentHash& hash, std::uint64_t length) {
   return name + "-" + std::to_string(length);
 }
 
+StateHandle handle_of(const ContentHash& hash, std::uint64_t length) {
+  StateHandle state;
+  state.length = length;
+  state.hash = hash;
+  state.file = state_file_name(hash, length);
+  return state;
+}
+
 void put_content(Bytes& out, const StateHandle& state) {
   put_number(out, state.length);
   put_number(out, state.hash.high);
@@ -28,9 +36,8 @@ StateHandle take_content(View& in) {
 }
 
 StateHandle take_file(View& in) {
-  StateHandle state = take_content(in);
-  state.file = state_file_name(state.hash, state.length);
-  return state;
+  const StateHandle content = take_content(in);
+  return handle_of(content.hash, content.length);
 }
 
 }  // namespace levada

@@ -26,6 +26,9 @@ struct StateHandle {
 /// The name that a state file with this content gets.
 std::string state_file_name(const ContentHash& hash, std::uint64_t length);
 
+/// The handle of a file with this content.
+StateHandle handle_of(const ContentHash& hash, std::uint64_t length);
+
 /// Length and hash, as manifests and state files have them:
 ///   content := length:u64 hash_high:u64 hash_low:u64
 void put_content(Bytes& out, const StateHandle& state);

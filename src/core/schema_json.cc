@@ -1,13 +1,13 @@
 #include "core/schema_json.h"
 
-#include <array>
-#include <charconv>
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 #include <string_view>
 
 #include "levada/error.h"
 #include "levada/time.h"
+
+#include "base/json_text.h"
 
 namespace levada {
 namespace {
@@ -18,15 +18,8 @@ using Shape = Schema::Shape;
 constexpr std::uint64_t kEmptyElementsMax = 1 << 16;
 
 template <class N>
-void append_number(N number, std::string& out) {
-  std::array<char, 32> digits;
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
-  out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
-}
-
-template <class N>
 void append_floating(N number, std::string& out) {
-  if (std::isfinite(number)) return append_number(number, out);
+  if (std::isfinite(number)) return put_digits(number, out);
   out += std::isnan(number) ? "\"NaN\"" : number > 0 ? "\"Infinity\"" : "\"-Infinity\"";
 }
 
@@ -36,21 +29,21 @@ void append_number(TypeKind kind, View& in, std::string& out) {
       out += in.take_number<std::uint8_t>() != 0 ? "true" : "false";
       return;
     case TypeKind::kInt8:
-      return append_number(int{in.take_number<std::int8_t>()}, out);
+      return put_digits(int{in.take_number<std::int8_t>()}, out);
     case TypeKind::kInt16:
-      return append_number(in.take_number<std::int16_t>(), out);
+      return put_digits(in.take_number<std::int16_t>(), out);
     case TypeKind::kInt32:
-      return append_number(in.take_number<std::int32_t>(), out);
+      return put_digits(in.take_number<std::int32_t>(), out);
     case TypeKind::kInt64:
-      return append_number(in.take_number<std::int64_t>(), out);
+      return put_digits(in.take_number<std::int64_t>(), out);
     case TypeKind::kUint8:
-      return append_number(unsigned{in.take_number<std::uint8_t>()}, out);
+      return put_digits(unsigned{in.take_number<std::uint8_t>()}, out);
     case TypeKind::kUint16:
-      return append_number(in.take_number<std::uint16_t>(), out);
+      return put_digits(in.take_number<std::uint16_t>(), out);
     case TypeKind::kUint32:
-      return append_number(in.take_number<std::uint32_t>(), out);
+      return put_digits(in.take_number<std::uint32_t>(), out);
     case TypeKind::kUint64:
-      return append_number(in.take_number<std::uint64_t>(), out);
+      return put_digits(in.take_number<std::uint64_t>(), out);
     case TypeKind::kFloat:
       return append_floating(in.take_number<float>(), out);
     default:
@@ -58,32 +51,12 @@ void append_number(TypeKind kind, View& in, std::string& out) {
   }
 }
 
-void append_padded(std::uint64_t number, std::size_t width, std::string& out) {
-  const std::string digits = std::to_string(number);
-  out.append(width - std::min(width, digits.size()), '0');
-  out += digits;
-}
-
 void append_time(std::int64_t micros, std::string& out) {
-  constexpr std::int64_t kYear0 = -62'167'219'200'000'000;
-  constexpr std::int64_t kYear10000 = 253'402'300'800'000'000;
-  if (micros < kYear0 || micros >= kYear10000) return append_number(micros, out);
   const Timestamp time{Duration{micros}};
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(time - day);
-  const auto part = [&](std::string_view before, auto number, std::size_t width) {
-    out += before;
-    append_padded(static_cast<std::uint64_t>(number), width, out);
-  };
-  part("\"", static_cast<int>(date.year()), 4);
-  part("-", static_cast<unsigned>(date.month()), 2);
-  part("-", static_cast<unsigned>(date.day()), 2);
-  part("T", clock.hours().count(), 2);
-  part(":", clock.minutes().count(), 2);
-  part(":", clock.seconds().count(), 2);
-  part(".", clock.subseconds().count(), 6);
-  out += "Z\"";
+  if (!has_four_digit_year(time)) return put_digits(micros, out);
+  out += '"';
+  put_iso8601(time, out);
+  out += '"';
 }
 
 // The length of the UTF-8 sequence at the front; 0: there is none.
@@ -102,48 +75,44 @@ std::size_t utf8_length(std::string_view text) {
   return bad ? 0 : length;
 }
 
-void append_elements(const Schema& element, std::uint64_t count, View& in, std::string& out) {
+// `append` takes one element off the front and appends it.
+template <class F>
+void append_elements(std::uint64_t count, View& in, std::string& out, F append) {
   out += '[';
   std::uint64_t empty = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
     if (i > 0) out += ',';
     const std::size_t left = in.size();
-    append_json(element, in, out);
+    append();
     if (in.size() == left && ++empty > kEmptyElementsMax) throw StateError("a list has too many elements");
   }
   out += ']';
 }
 
+void append_list(const Schema& element, std::uint64_t count, View& in, std::string& out) {
+  append_elements(count, in, out, [&] { append_json(element, in, out); });
+}
+
 void append_map(const Schema& map, View& in, std::string& out) {
-  out += '[';
-  std::uint64_t empty = 0;
-  const std::uint64_t count = in.take_varint();
-  for (std::uint64_t i = 0; i < count; ++i) {
-    out += i > 0 ? ",[" : "[";
-    const std::size_t left = in.size();
+  append_elements(in.take_varint(), in, out, [&] {
+    out += '[';
     append_json(map.parts[0], in, out);
     out += ',';
     append_json(map.parts[1], in, out);
     out += ']';
-    if (in.size() == left && ++empty > kEmptyElementsMax) throw StateError("a map has too many entries");
-  }
-  out += ']';
+  });
 }
 
 }  // namespace
 
 void append_json_text(std::string_view text, std::string& out) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   out += '"';
   while (!text.empty()) {
     const std::size_t length = utf8_length(text);
-    const char c = text.front();
     if (length == 0) {
       out += "\xef\xbf\xbd";
-    } else if (c == '"' || c == '\\') {
-      out.append(1, '\\').append(1, c);
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out.append("\\u00").append(1, kDigits[static_cast<unsigned char>(c) >> 4]).append(1, kDigits[c & 15]);
+    } else if (length == 1) {
+      put_json_char(text.front(), out);
     } else {
       out.append(text.substr(0, length));
     }
@@ -166,9 +135,9 @@ void append_json(const Schema& schema, View& in, std::string& out) {
       out += "null";
       return;
     case Shape::kList:
-      return append_elements(schema.parts.front(), in.take_varint(), in, out);
+      return append_list(schema.parts.front(), in.take_varint(), in, out);
     case Shape::kArray:
-      return append_elements(schema.parts.front(), schema.length, in, out);
+      return append_list(schema.parts.front(), schema.length, in, out);
     case Shape::kMap:
       return append_map(schema, in, out);
     case Shape::kNamed:

@@ -16,8 +16,6 @@ struct Barrier {
   bool stop = false;
   /// With `stop`: the last watermark goes before it, so that all windows and timers fire.
   bool drain = false;
-  /// State is written whole and in the format that every backend reads; `base` is 0.
-  bool savepoint = false;
   /// The newest checkpoint of this attempt that was committed when this one began, 0: none. No file that it
   /// names is removed while this one is under way: snapshots may refer to them.
   CheckpointId base = 0;

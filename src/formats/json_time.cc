@@ -1,7 +1,5 @@
 #include "formats/json_time.h"
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -101,32 +99,6 @@ std::optional<Timestamp> parse_iso8601(std::string_view text) {
   }
   if (!in.done()) return std::nullopt;
   return Timestamp{day} + of_day - offset;
-}
-
-void put_iso8601(Timestamp time, Bytes& out) {
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date{day};
-  std::int64_t micros = (time - day).count();
-  const auto put = [&out](std::int64_t value, std::size_t width) {
-    std::array<char, 8> digits;
-    for (std::size_t i = width; i-- > 0; value /= 10)
-      digits[i] = static_cast<char>('0' + value % 10);
-    out.append(digits.data(), width);
-  };
-  put(static_cast<int>(date.year()), 4);
-  out += '-';
-  put(static_cast<unsigned>(date.month()), 2);
-  out += '-';
-  put(static_cast<unsigned>(date.day()), 2);
-  out += 'T';
-  put(micros / 3'600'000'000, 2);
-  out += ':';
-  put(micros / 60'000'000 % 60, 2);
-  out += ':';
-  put(micros / 1'000'000 % 60, 2);
-  out += '.';
-  put(micros % 1'000'000, 6);
-  out += 'Z';
 }
 
 std::optional<Duration> micros_of_millis(std::int64_t millis) {

@@ -6,7 +6,6 @@
 #include <optional>
 #include <string_view>
 
-#include "levada/bytes.h"
 #include "levada/time.h"
 
 namespace levada::formats {
@@ -14,9 +13,6 @@ namespace levada::formats {
 /// Reads `YYYY-MM-DD` and optionally `T` (or a space) `HH:MM[:SS[.fraction]]` and `Z` or `±HH[[:]MM]`;
 /// no offset means UTC. A fraction finer than microseconds is cut off. Empty if `text` is none.
 std::optional<Timestamp> parse_iso8601(std::string_view text);
-
-/// Appends `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
-void put_iso8601(Timestamp time, Bytes& out);
 
 /// Microseconds of a whole or fractional number of milliseconds; empty if they do not fit 64 bits.
 std::optional<Duration> micros_of_millis(std::int64_t millis);

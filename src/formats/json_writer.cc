@@ -1,24 +1,15 @@
 #include "formats/json_writer.h"
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 
 #include "levada/error.h"
 
+#include "base/json_text.h"
 #include "formats/json_shape.h"
-#include "formats/json_time.h"
 
 namespace levada::formats {
 namespace {
-
-template <class N>
-void put_digits(N number, Bytes& out) {
-  std::array<char, 32> digits;
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
-  out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
-}
 
 template <class N>
 void put_float(N number, Bytes& out) {
@@ -27,20 +18,8 @@ void put_float(N number, Bytes& out) {
 }
 
 void put_text(std::string_view text, Bytes& out) {
-  static constexpr char kHex[] = "0123456789abcdef";
   out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += "\\u00";
-      out += kHex[static_cast<unsigned char>(c) >> 4];
-      out += kHex[c & 15];
-    } else {
-      out += c;
-    }
-  }
+  for (const char c : text) put_json_char(c, out);
   out += '"';
 }
 
@@ -58,10 +37,8 @@ void put_duration(Duration duration, Bytes& out) {
 
 // Whole milliseconds are a number that every reader understands; anything finer keeps its microseconds.
 void put_timestamp(Timestamp time, Bytes& out) {
-  const std::int64_t micros = time.time_since_epoch().count();
-  const bool four_digit_year =
-      micros >= -62'167'219'200'000'000 && micros < 253'402'300'800'000'000;
-  if (micros % 1000 == 0 || !four_digit_year) return put_duration(time.time_since_epoch(), out);
+  const bool whole = time.time_since_epoch().count() % 1000 == 0;
+  if (whole || !has_four_digit_year(time)) return put_duration(time.time_since_epoch(), out);
   out += '"';
   put_iso8601(time, out);
   out += '"';

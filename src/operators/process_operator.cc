@@ -24,25 +24,6 @@ void throw_no_timers() {
   throw std::logic_error("a timer is set, but the function has no on_timer(Timestamp, KeyedContext<...>&)");
 }
 
-void MemoryCharge::change(std::size_t bytes) {
-  if (bytes <= acquired_) {
-    share_.release(acquired_ - bytes - kSlackBytes);
-    acquired_ = bytes + kSlackBytes;
-    return;
-  }
-  if (overdraws_ && bytes <= share_.limit_bytes()) {
-    share_.acquire(bytes - acquired_);
-    acquired_ = bytes;
-    return;
-  }
-  for (const std::size_t slack : {kSlackBytes, std::size_t{0}}) {
-    if (!share_.try_acquire(bytes + slack - acquired_)) continue;
-    acquired_ = bytes + slack;
-    return;
-  }
-  throw_state_full(what_, bytes - acquired_, share_);
-}
-
 OperatorShare split_share(const std::vector<std::size_t>& elements, const OperatorContext& context) {
   const auto subtask = static_cast<std::size_t>(context.subtask);
   const auto parallelism = static_cast<std::size_t>(context.parallelism);

@@ -20,14 +20,6 @@
 #include "operators/slice_assigner.h"
 
 namespace levada::detail {
-
-void throw_state_full(std::string_view state, std::size_t wanted_bytes, const MemoryShare& share) {
-  throw StateError("state '" + std::string(state) + "' outgrew its memory: " +
-                   std::to_string(wanted_bytes) + " bytes more do not fit, " +
-                   std::to_string(share.used_bytes()) + " of " +
-                   std::to_string(share.limit_bytes()) + " bytes are used");
-}
-
 namespace {
 
 std::int64_t us(Timestamp time) { return time.time_since_epoch().count(); }

@@ -54,7 +54,7 @@ std::vector<RestoringNode> restoring_nodes(const LogicalGraph& graph, const Envi
 RestoreReport check_restore(FileSystem& files, std::string_view path, const LogicalGraph& graph,
                             const EnvironmentOptions& options, const ExecuteOptions& execute) {
   const CheckpointReader reader(files, path);
-  reader.verify();
+  if (!reader.verified()) reader.verify();
   const auto checkpoint = reader.open();
   RestoreReport report =
       decide_restore(*checkpoint, restoring_nodes(graph, options),

@@ -320,8 +320,8 @@ void JobControl::open_directory() {
   if (!execute_.restore.empty()) {
     directory->take_lock();
     // Later than any start of the job that the checkpoint is of: its ids and its owner are older than ours.
-    const Manifest manifest = CheckpointReader(*host_.files, execute_.restore).manifest();
-    after = std::max(manifest.incarnation, manifest.id >> 32);
+    given_ = std::make_unique<const CheckpointReader>(*host_.files, execute_.restore);
+    after = std::max(given_->manifest().incarnation, given_->manifest().id >> 32);
   }
   directory->open(after);
   directory_ = std::move(directory);
@@ -333,9 +333,7 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore() {
   if (execute_.restore.empty()) return directory_ ? restore_own() : nullptr;
   const std::optional<Manifest> own =
       directory_ ? directory_->newest_valid_of_this_start() : std::nullopt;
-  if (!own) return restore_path();
-  return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(), *own),
-                 RestoreOrigin::kOwn);
+  return own ? open_own(*own) : restore_path();
 }
 
 std::shared_ptr<const RestoredCheckpoint> JobControl::restore_own() {
@@ -343,29 +341,35 @@ std::shared_ptr<const RestoredCheckpoint> JobControl::restore_own() {
   if (!manifest) return nullptr;
   // That of a later instance: this one may have lost its lock.
   if (manifest->id >> 32 > directory_->incarnation()) directory_->require_owned();
+  return open_own(std::move(*manifest));
+}
+
+std::shared_ptr<const RestoredCheckpoint> JobControl::open_own(Manifest manifest) const {
   return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
-                                                            std::move(*manifest)),
+                                                            std::move(manifest)),
                  RestoreOrigin::kOwn);
 }
 
 std::shared_ptr<const RestoredCheckpoint> JobControl::restore_path() {
-  const CheckpointReader reader(*host_.files, execute_.restore);
-  reader.verify();
-  const Manifest& manifest = reader.manifest();
+  // Read again for every further attempt: it is not ours, and may have changed.
+  auto reader = std::exchange(given_, nullptr);
+  if (!reader) reader = std::make_unique<const CheckpointReader>(*host_.files, execute_.restore);
+  if (!reader->verified()) reader->verify();
+  const Manifest& manifest = reader->manifest();
   const bool own = directory_ && directory_->has(manifest);
   if (own) {
     origin_ = RestoreOrigin::kOwn;
   } else {
     origin_ = manifest.job_name == name_ ? RestoreOrigin::kElsewhere : RestoreOrigin::kOtherJob;
   }
-  auto restored = checked(reader.open(), origin_);
+  auto restored = checked(reader->open(), origin_);
   if (execute_.claim && !own) {
     if (!manifest.savepoint) {
       throw StateError("'" + execute_.restore + "' is a checkpoint of job '" + manifest.job_name +
                        "' in that job's own directory: only a savepoint can be claimed");
     }
     claimed_ = manifest;
-    claimed_path_ = reader.directory();
+    claimed_path_ = reader->directory();
   }
   return restored;
 }

@@ -26,6 +26,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/coordinator.h"
 #include "checkpoint/job_directory.h"
 #include "levada/job.h"
@@ -117,6 +118,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   void open_directory();
   std::shared_ptr<const RestoredCheckpoint> restore();
   std::shared_ptr<const RestoredCheckpoint> restore_own();
+  std::shared_ptr<const RestoredCheckpoint> open_own(Manifest manifest) const;
   std::shared_ptr<const RestoredCheckpoint> restore_path();
   std::shared_ptr<const RestoredCheckpoint> checked(std::shared_ptr<const RestoredCheckpoint> restored,
                                                     RestoreOrigin origin) const;
@@ -165,6 +167,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::shared_ptr<const RestoredCheckpoint> restored_;  // of the attempt being prepared
   // Where the checkpoint that this start began with came from.
   RestoreOrigin origin_ = RestoreOrigin::kOwn;
+  std::unique_ptr<const CheckpointReader> given_;  // of the path to begin with, until the first attempt does
   std::optional<Manifest> claimed_;  // the savepoint restored, while it is there and ours
   std::string claimed_path_;
   std::unique_ptr<PendingSavepoint> savepoint_;

@@ -14,16 +14,13 @@
 #include "levada/levada.h"
 #include "levada/testing/simulation.h"
 #include "model/oracle.h"
+#include "support/rows.h"
 #include "support/seed.h"
 
 namespace levada {
 namespace {
 
-struct Row {
-  std::int64_t key = 0, value = 0;
-  Timestamp at;
-};
-LEVADA_RECORD(Row, key, value, at)
+using testing::Row;
 
 constexpr OutputTag<Row> kLate{"late"};
 constexpr OutputTag<Row> kOdd{"odd"};

@@ -11,17 +11,14 @@
 
 #include "levada/levada.h"
 #include "levada/testing/simulation.h"
+#include "support/rows.h"
 #include "support/seed.h"
 #include "testing/memory_cold_tier.h"
 
 namespace levada {
 namespace {
 
-struct Row {
-  std::int64_t key = 0, value = 0;
-  Timestamp at;
-};
-LEVADA_RECORD(Row, key, value, at)
+using testing::Row;
 
 struct Total {
   std::int64_t key = 0;
@@ -42,9 +39,7 @@ constexpr std::int64_t kWindowKeys = 300;
 
 template <std::int64_t kOf>
 Row make_row(std::uint64_t i) {
-  const std::uint64_t h = detail::mix(i);
-  return {static_cast<std::int64_t>(h % kOf), static_cast<std::int64_t>((h >> 20) % 1000),
-          Timestamp{Duration{static_cast<std::int64_t>(i * 1000 + (h >> 40) % 5000)}}};
+  return testing::row_of(i, kOf, 5000);
 }
 
 // Counts what the tiers were asked for, in all incarnations.

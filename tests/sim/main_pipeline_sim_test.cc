@@ -14,16 +14,13 @@
 #include "base/planted_bug.h"
 #include "levada/levada.h"
 #include "levada/testing/simulation.h"
+#include "support/rows.h"
 #include "support/seed.h"
 
 namespace levada {
 namespace {
 
-struct Row {
-  std::int64_t key = 0, value = 0;
-  Timestamp at;
-};
-LEVADA_RECORD(Row, key, value, at)
+using testing::Row;
 
 // The same under a key so long that a slice of it does not fit into a manifest.
 struct LongRow {
@@ -52,11 +49,7 @@ constexpr std::int64_t kSize = 100'000;
 // Their slices live through several checkpoints.
 constexpr std::int64_t kLongSize = 2'000'000, kLongSlide = 500'000;
 
-Row make_row(std::uint64_t i) {
-  const std::uint64_t h = detail::mix(i);
-  return {static_cast<std::int64_t>(h % 20), static_cast<std::int64_t>((h >> 20) % 1000),
-          Timestamp{Duration{static_cast<std::int64_t>(i * 1000 + (h >> 40) % 5000)}}};
-}
+Row make_row(std::uint64_t i) { return testing::row_of(i, 20, 5000); }
 
 LongRow make_long_row(std::uint64_t i) {
   const Row row = make_row(i);

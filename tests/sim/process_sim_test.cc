@@ -10,16 +10,13 @@
 
 #include "levada/levada.h"
 #include "levada/testing/simulation.h"
+#include "support/rows.h"
 #include "support/seed.h"
 
 namespace levada {
 namespace {
 
-struct Row {
-  std::int64_t key = 0, value = 0;
-  Timestamp at;
-};
-LEVADA_RECORD(Row, key, value, at)
+using testing::Row;
 
 struct Rule {
   std::int64_t id = 0, factor = 0;
@@ -40,11 +37,7 @@ constexpr std::int64_t kJitter = 5'000;
 
 std::int64_t us(Timestamp time) { return time.time_since_epoch().count(); }
 
-Row make_row(std::uint64_t i) {
-  const std::uint64_t h = detail::mix(i);
-  return {static_cast<std::int64_t>(h % 20), static_cast<std::int64_t>((h >> 20) % 1000),
-          Timestamp{Duration{static_cast<std::int64_t>(i * 1000 + (h >> 40) % kJitter)}}};
-}
+Row make_row(std::uint64_t i) { return testing::row_of(i, 20, kJitter); }
 Rule make_rule(std::uint64_t i) {
   return {static_cast<std::int64_t>(i % 7), static_cast<std::int64_t>(detail::mix(i) % 10),
           Timestamp{Duration{static_cast<std::int64_t>(i) * (kRows * 1000 / kRules)}}};

@@ -158,7 +158,7 @@ class FunctionKernel : public ProcessKernel {
 };
 
 template <class T, class R, class F>
-class UnkeyedKernel final : public FunctionKernel<FunctionScope, R, F> {
+class UnkeyedKernel : public FunctionKernel<FunctionScope, R, F> {
  public:
   using FunctionKernel<FunctionScope, R, F>::FunctionKernel;
 
@@ -166,25 +166,6 @@ class UnkeyedKernel final : public FunctionKernel<FunctionScope, R, F> {
     return this->template run_unkeyed<T, Context<R>>(
         batch, first_row, out,
         [this](const T& row, Context<R>& context) { call_process(this->function_, row, context); });
-  }
-};
-
-template <class T, class U, class R, class F>
-class UnkeyedBroadcastKernel final : public FunctionKernel<FunctionScope, R, F> {
- public:
-  using FunctionKernel<FunctionScope, R, F>::FunctionKernel;
-
-  std::size_t process(std::size_t input, const Batch& batch, std::size_t first_row,
-                      Output& out) override {
-    if (input == 0) {
-      return this->template run_unkeyed<T, Context<R>>(
-          batch, first_row, out,
-          [this](const T& row, Context<R>& context) { this->function_.process(row, context); });
-    }
-    return this->template run_unkeyed<U, BroadcastContext<R>>(
-        batch, first_row, out, [this](const U& row, BroadcastContext<R>& context) {
-          this->function_.process_broadcast(row, context);
-        });
   }
 };
 
@@ -289,7 +270,7 @@ class KeyedFunctionKernel : public FunctionKernel<KeyedScope<K>, R, F> {
 };
 
 template <class K, class T, class R, class F>
-class KeyedKernel final : public KeyedFunctionKernel<K, R, F> {
+class KeyedKernel : public KeyedFunctionKernel<K, R, F> {
  public:
   KeyedKernel(const F& prototype, std::unique_ptr<KeySelector<K, T>> selector)
       : KeyedFunctionKernel<K, R, F>(prototype), selector_(std::move(selector)) {}
@@ -305,28 +286,20 @@ class KeyedKernel final : public KeyedFunctionKernel<K, R, F> {
   std::unique_ptr<KeySelector<K, T>> selector_;
 };
 
-template <class K, class T, class U, class R, class F>
-class KeyedBroadcastKernel final : public KeyedFunctionKernel<K, R, F> {
+/// A kernel of one input with a second one that is broadcast.
+template <class Kernel, class U, class R>
+class BroadcastKernel final : public Kernel {
  public:
-  KeyedBroadcastKernel(const F& prototype, std::unique_ptr<KeySelector<K, T>> selector)
-      : KeyedFunctionKernel<K, R, F>(prototype), selector_(std::move(selector)) {}
+  using Kernel::Kernel;
 
   std::size_t process(std::size_t input, const Batch& batch, std::size_t first_row,
                       Output& out) override {
-    if (input == 0) {
-      return this->run_keyed(*selector_, batch, first_row, out,
-                             [this](const T& row, KeyedContext<K, R>& context) {
-                               this->function_.process(row, context);
-                             });
-    }
+    if (input == 0) return Kernel::process(input, batch, first_row, out);
     return this->template run_unkeyed<U, BroadcastContext<R>>(
         batch, first_row, out, [this](const U& row, BroadcastContext<R>& context) {
           this->function_.process_broadcast(row, context);
         });
   }
-
- private:
-  std::unique_ptr<KeySelector<K, T>> selector_;
 };
 
 /// Two keyed inputs with one key type: both see the same state.
@@ -413,5 +386,16 @@ FunctionStates states_of_unkeyed(F& function) {
 /// The node of a function step, without inputs; what is wrong with its states is noted in `graph`.
 Transformation function_node(LogicalGraph& graph, const FunctionStates& states, const BatchType& out,
                              OperatorFactory factory, std::source_location where);
+
+/// Adds a function step that reads `stream` and, unless it is null, `second`.
+template <class R, class Kernel, class F, class... S>
+OutputRef add_function(const StreamHandle& stream, const StreamHandle* second, const FunctionStates& states,
+                       F function, std::source_location where, std::shared_ptr<S>... selectors) {
+  const std::size_t inputs = second == nullptr ? 1 : 2;
+  Transformation node =
+      function_node(*stream.graph(), states, batch_type<R>(),
+                    process_factory<Kernel>(std::move(function), inputs, std::move(selectors)...), where);
+  return second == nullptr ? stream.add(std::move(node)) : stream.add(std::move(node), *second);
+}
 
 }  // namespace levada::detail

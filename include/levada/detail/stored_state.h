@@ -185,9 +185,7 @@ struct Serde<detail::StoredMap<K, V, kTimed>> {
   }
   static std::string schema() { return "[" + Serde<K>::schema() + " -> " + Serde<Value>::schema() + "]"; }
   static std::size_t heap_bytes(const Stored& map) {
-    // A node has its entry, three pointers and a colour.
-    return map.entries.size() * (sizeof(typename Stored::Entries::value_type) + 4 * sizeof(void*)) +
-           map.parts_heap_bytes;
+    return map.entries.size() * detail::kMapNodeBytes<K, Value> + map.parts_heap_bytes;
   }
 };
 

@@ -75,18 +75,12 @@ class BroadcastEntries final : public BoundState {
     const std::vector<Bytes> states = state.operator_values(spec_);
     if (states.empty()) return;
     View bytes(states[static_cast<std::size_t>(context.subtask) % states.size()]);
-    const std::uint64_t count = bytes.take_varint();
-    for (std::uint64_t i = 0; i < count; ++i) {
-      K key{};
-      V value{};
-      read_parts(bytes, key, value);
-      put(key, std::move(value));
-    }
+    Serde<std::map<K, V>>::read(bytes, entries_);
+    charge_.set(bytes_ = heap_bytes_of(entries_));
   }
 
  private:
-  // An entry, three pointers and a colour.
-  static constexpr std::size_t kNodeBytes = sizeof(std::pair<const K, V>) + 4 * sizeof(void*);
+  static constexpr std::size_t kNodeBytes = kMapNodeBytes<K, V>;
 
   const StateSpec spec_;
   std::map<K, V> entries_;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "command_line.h"
 #include "rolling_job.h"
 #include "support/temp_dir.h"
 
@@ -109,10 +110,7 @@ void measure(const Options& options) {
 
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (i + 1 == argc) throw std::runtime_error(word + " needs a value, or is no option");
-    const std::string value = argv[++i];
+  each_option(argc, argv, [&](const std::string& word, const std::string& value) {
     if (word == "--keys") {
       options.keys = std::stoull(value);
     } else if (word == "--seconds") {
@@ -120,9 +118,10 @@ Options parse(int argc, char** argv) {
     } else if (word == "--warm-up") {
       options.warm_up = std::chrono::seconds{std::stoi(value)};
     } else {
-      throw std::runtime_error("there is no option '" + word + "'");
+      return false;
     }
-  }
+    return true;
+  });
   return options;
 }
 
@@ -130,11 +129,5 @@ Options parse(int argc, char** argv) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  try {
-    bench::measure(bench::parse(argc, argv));
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "checkpoints_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::run_main("checkpoints_bench", [&] { bench::measure(bench::parse(argc, argv)); });
 }

@@ -1,11 +1,10 @@
 #include "rolling_job.h"
 
-#include <sys/resource.h>
-
 #include <atomic>
 #include <memory>
 #include <utility>
 
+#include "cpu_time.h"
 #include "scheduled_source.h"
 
 namespace bench {
@@ -27,15 +26,6 @@ struct Total {
   Timestamp at;
 };
 LEVADA_RECORD(Total, key, total, count, at)
-
-double cpu_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 // What the sink saw: it belongs to the task until the job has ended.
 struct Seen {

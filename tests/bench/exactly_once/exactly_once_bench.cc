@@ -27,6 +27,7 @@
 
 #include <pqxx/pqxx>
 
+#include "command_line.h"
 #include "delays.h"
 #include "levada/connectors/postgres.h"
 #include "levada/levada.h"
@@ -288,10 +289,7 @@ void measure_visible(const Options& options) {
 
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (i + 1 == argc) throw std::runtime_error(word + " needs a value, or is no option");
-    const std::string value = argv[++i];
+  each_option(argc, argv, [&](const std::string& word, const std::string& value) {
     if (word == "--postgres") {
       options.conninfo = value;
     } else if (word == "--rows") {
@@ -303,9 +301,10 @@ Options parse(int argc, char** argv) {
     } else if (word == "--seconds") {
       options.measured = std::chrono::seconds{std::stoi(value)};
     } else {
-      throw std::runtime_error("there is no option '" + word + "'");
+      return false;
     }
-  }
+    return true;
+  });
   if (options.conninfo.empty()) throw std::runtime_error("--postgres is missing");
   if (options.rows < 1 || options.repeats < 1 || options.rate <= 0 || options.measured < 1s) {
     throw std::runtime_error("options want positive numbers");
@@ -324,11 +323,5 @@ void run(const Options& options) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  try {
-    bench::run(bench::parse(argc, argv));
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "exactly_once_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::run_main("exactly_once_bench", [&] { bench::run(bench::parse(argc, argv)); });
 }

@@ -1,21 +1,18 @@
 #include "child_run.h"
 
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <stdexcept>
 
+#include "cpu_time.h"
+
 extern char** environ;
 
 namespace bench {
 namespace {
-
-double seconds(const timeval& time) {
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-}
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
   std::vector<char*> pointers;
@@ -62,7 +59,7 @@ ChildRun run_child(const std::vector<std::string>& words,
   }
   run.wall_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  run.cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  run.cpu_s = cpu_seconds(usage);
   run.rss_mb = static_cast<double>(usage.ru_maxrss) / 1024;
   return run;
 }

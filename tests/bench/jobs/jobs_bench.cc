@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "command_line.h"
 #include "reports.h"
 #include "support/temp_dir.h"
 
@@ -126,11 +127,5 @@ void run(const Options& options) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  try {
-    bench::run(bench::parse(argc, argv));
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "jobs_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::run_main("jobs_bench", [&] { bench::run(bench::parse(argc, argv)); });
 }

@@ -1,7 +1,7 @@
 // The jobs as programs of the library: public headers, default options.
-#include <atomic>
 #include <stdexcept>
 
+#include "checksum_sink.h"
 #include "rows.h"
 
 namespace bench {
@@ -10,31 +10,6 @@ namespace {
 using namespace std::chrono_literals;
 using levada::DataStream;
 using levada::StreamEnvironment;
-
-// Adds what one subtask's sink saw to the total when the job ends.
-class Sink {
- public:
-  struct Shared {
-    std::atomic<std::uint64_t> rows{0};
-    std::atomic<std::uint64_t> sum{0};
-  };
-
-  explicit Sink(Shared& shared) : shared_(&shared) {}
-  Sink(const Sink& other) : shared_(other.shared_) {}
-  Sink& operator=(const Sink&) = delete;
-  ~Sink() {
-    shared_->rows += seen_.rows;
-    shared_->sum += seen_.sum;
-  }
-
-  void operator()(const Row& row) { seen_.add(row.key, static_cast<std::int64_t>(row.value), 1); }
-  void operator()(const Total& row) { seen_.add(row.key, row.total, row.count); }
-  void operator()(const TextTotal& row) { seen_.add(row.key, row.total, row.count); }
-
- private:
-  Shared* shared_;
-  Checksum seen_;
-};
 
 levada::EnvironmentOptions environment(const Job& job, const LevadaOptions& options) {
   levada::EnvironmentOptions environment{.parallelism = job.parallelism, .memory = options.memory};
@@ -71,11 +46,11 @@ DataStream<TextRow> text_rows_of(StreamEnvironment& env, const Job& job, std::ui
 }
 
 template <class Out, class Stream, class Fold>
-void totals(const Stream& stream, Fold fold, Sink::Shared& shared) {
+void totals(const Stream& stream, Fold fold, ChecksumSink::Shared& shared) {
   stream
       .aggregate(levada::key().as(&Out::key), fold.as(&Out::total), levada::count().as(&Out::count))
       .uid("totals")
-      .for_each(Sink(shared))
+      .for_each(ChecksumSink(shared))
       .uid("sink");
 }
 
@@ -97,12 +72,12 @@ struct Sums {
   }
 };
 
-void process(const DataStream<Row>& rows, Sink::Shared& shared) {
-  rows.key_by(&Row::key).process<Total>(Sums{}).uid("sums").for_each(Sink(shared)).uid("sink");
+void process(const DataStream<Row>& rows, ChecksumSink::Shared& shared) {
+  rows.key_by(&Row::key).process<Total>(Sums{}).uid("sums").for_each(ChecksumSink(shared)).uid("sink");
 }
 
 template <class Out, class R>
-void keyed(const Job& job, const DataStream<R>& rows, Sink::Shared& shared) {
+void keyed(const Job& job, const DataStream<R>& rows, ChecksumSink::Shared& shared) {
   const auto value = [](const R& row) { return static_cast<std::int64_t>(row.value); };
   const auto by_key = rows.key_by(&R::key);
   if (job.name.find("reduce") != std::string_view::npos) {
@@ -116,20 +91,20 @@ void keyed(const Job& job, const DataStream<R>& rows, Sink::Shared& shared) {
   }
 }
 
-void chain(const DataStream<Row>& rows, Sink::Shared& shared) {
+void chain(const DataStream<Row>& rows, ChecksumSink::Shared& shared) {
   rows.map([](Row row) {
         row.value = row.value * 3 + 7;
         return row;
       })
       .filter([](const Row& row) { return row.value % 2 == 0; })
-      .for_each(Sink(shared))
+      .for_each(ChecksumSink(shared))
       .uid("sink");
 }
 
 }  // namespace
 
 LevadaRun run_levada(const Job& job, std::uint64_t rows, const LevadaOptions& options) {
-  Sink::Shared shared;
+  ChecksumSink::Shared shared;
   LevadaRun run;
   {
     StreamEnvironment env(environment(job, options));
@@ -146,7 +121,7 @@ LevadaRun run_levada(const Job& job, std::uint64_t rows, const LevadaOptions& op
     running.wait();
     run.checkpoints = running.status().checkpoints_completed;
   }
-  run.checksum = {shared.rows, shared.sum};
+  run.checksum = shared.checksum();
   return run;
 }
 

@@ -19,6 +19,7 @@
 
 #include <unistd.h>
 
+#include "command_line.h"
 #include "compare.h"
 #include "job_process.h"
 #include "job_tables.h"
@@ -234,11 +235,5 @@ void run(const Options& options) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  try {
-    bench::run(bench::parse_options(argc, argv));
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "kafka_to_postgres_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::run_main("kafka_to_postgres_bench", [&] { bench::run(bench::parse_options(argc, argv)); });
 }

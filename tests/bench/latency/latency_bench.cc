@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "command_line.h"
 #include "latency_job.h"
 #include "support/temp_dir.h"
 
@@ -124,10 +125,7 @@ void measure(const Options& options) {
 
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (i + 1 == argc) throw std::runtime_error(word + " needs a value, or is no option");
-    const std::string value = argv[++i];
+  each_option(argc, argv, [&](const std::string& word, const std::string& value) {
     if (word == "--seconds") {
       options.measured = std::chrono::seconds{std::stoi(value)};
     } else if (word == "--warm-up") {
@@ -137,9 +135,10 @@ Options parse(int argc, char** argv) {
     } else if (word == "--keys") {
       options.keys = std::stoull(value);
     } else {
-      throw std::runtime_error("there is no option '" + word + "'");
+      return false;
     }
-  }
+    return true;
+  });
   return options;
 }
 
@@ -147,11 +146,5 @@ Options parse(int argc, char** argv) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  try {
-    bench::measure(bench::parse(argc, argv));
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "latency_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::run_main("latency_bench", [&] { bench::measure(bench::parse(argc, argv)); });
 }

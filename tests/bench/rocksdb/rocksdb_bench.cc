@@ -18,7 +18,9 @@
 #include <string>
 #include <vector>
 
+#include "checksum_sink.h"
 #include "child_run.h"
+#include "command_line.h"
 #include "levada/rocksdb.h"
 #include "median.h"
 #include "rocksdb_jobs.h"
@@ -36,26 +38,7 @@ struct Outcome {
   double restore_s = 0;
 };
 
-class Sink {
- public:
-  struct Shared {
-    std::atomic<std::uint64_t> rows{0}, sum{0};
-  };
-  explicit Sink(Shared& shared) : shared_(&shared) {}
-  Sink(const Sink& other) : shared_(other.shared_) {}
-  Sink& operator=(const Sink&) = delete;
-  ~Sink() {
-    shared_->rows += seen_.rows;
-    shared_->sum += seen_.sum;
-  }
-  void operator()(const Total& row) { seen_.add(row.key, row.total, row.count); }
-
- private:
-  Shared* shared_;
-  Checksum seen_;
-};
-
-void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Sink::Shared& shared) {
+void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, ChecksumSink::Shared& shared) {
   const auto totals = [&](const auto& stream) {
     stream
         .aggregate(levada::key().as(&Total::key),
@@ -63,7 +46,7 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Sink:
                        .as(&Total::total),
                    levada::count().as(&Total::count))
         .uid("totals")
-        .for_each(Sink(shared))
+        .for_each(ChecksumSink(shared))
         .uid("sink");
   };
   const auto by_key = env.generate<Row>([source = ColdRows(job)](std::uint64_t i) { return source.row(i); },
@@ -81,7 +64,7 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Sink:
 
 Outcome run_job(const ColdJob& job, std::uint64_t rows, bool cold, const std::string& directory) {
   Outcome outcome;
-  Sink::Shared shared;
+  ChecksumSink::Shared shared;
   const auto options = [&] {
     levada::EnvironmentOptions made{.checkpoint = {.interval = 1s, .directory = directory + "/checkpoints"},
                                     .memory = job.memory};
@@ -96,9 +79,9 @@ Outcome run_job(const ColdJob& job, std::uint64_t rows, bool cold, const std::st
     running.wait();
     outcome.checkpoints = running.status().checkpoints_completed;
   }
-  outcome.checksum = {shared.rows, shared.sum};
+  outcome.checksum = shared.checksum();
   const auto begun = std::chrono::steady_clock::now();
-  Sink::Shared again;
+  ChecksumSink::Shared again;
   StreamEnvironment env(options());
   build(env, job, rows, again);
   levada::Job running = env.execute_async(job.name);
@@ -178,7 +161,7 @@ void measure(const ColdJob& job, std::uint64_t rows, int repeats) {
   std::fflush(stdout);
 }
 
-int run(int argc, char** argv) {
+void run(int argc, char** argv) {
   std::vector<std::string> names;
   std::string only;
   std::uint64_t rows = 0;
@@ -211,17 +194,11 @@ int run(int argc, char** argv) {
     }
   }
   if (!names.empty() && found != names.size()) throw std::runtime_error("there is no such job");
-  return 0;
 }
 
 }  // namespace
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  try {
-    return bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "rocksdb_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::run_main("rocksdb_bench", [&] { bench::run(argc, argv); });
 }

@@ -10,16 +10,13 @@
 
 #include "levada/levada.h"
 #include "levada/rocksdb.h"
+#include "support/rows.h"
 #include "support/temp_dir.h"
 
 namespace levada {
 namespace {
 
-struct Row {
-  std::int64_t key = 0, value = 0;
-  Timestamp at;
-};
-LEVADA_RECORD(Row, key, value, at)
+using testing::Row;
 
 struct Sum {
   std::int64_t key = 0, count = 0, total = 0;
@@ -37,11 +34,7 @@ constexpr std::int64_t kRows = 150'000;
 constexpr std::int64_t kKeys = 60'000;
 constexpr std::int64_t kSize = 60'000'000;
 
-Row make_row(std::uint64_t i) {
-  const std::uint64_t h = detail::mix(i);
-  return {static_cast<std::int64_t>(h % kKeys), static_cast<std::int64_t>((h >> 20) % 1000),
-          Timestamp{Duration{static_cast<std::int64_t>(i * 1000)}}};
-}
+Row make_row(std::uint64_t i) { return testing::row_of(i, kKeys, 0); }
 
 EnvironmentOptions options_in(const testing::TempDir& directory, int parallelism) {
   return {.parallelism = parallelism,

@@ -17,6 +17,7 @@
 #include "levada/detail/typed_table.h"
 #include "levada/error.h"
 #include "support/seed.h"
+#include "unit/core/table_samples.h"
 #include "testing/memory_cold_tier.h"
 
 namespace levada::detail {
@@ -26,24 +27,6 @@ using testing::MemoryColdBackend;
 using testing::MemoryColdTier;
 
 constexpr std::uint32_t kGroups = 16;
-
-template <class T>
-T make(std::uint64_t n);
-template <>
-std::uint64_t make(std::uint64_t n) {
-  return n;
-}
-template <>
-std::string make(std::uint64_t n) {
-  return n % 3 == 0 ? std::to_string(n) : "a key that lies outside of the row " + std::to_string(n);
-}
-template <>
-std::tuple<std::string, std::int32_t> make(std::uint64_t n) {
-  return {make<std::string>(n / 2), static_cast<std::int32_t>(n % 2)};
-}
-
-void change(std::int64_t& value, std::uint64_t by) { value = value % 1'000'000'007 * 3 + static_cast<std::int64_t>(by % 1000); }
-void change(std::vector<std::uint64_t>& value, std::uint64_t by) { value.push_back(by); }
 
 // The files of a tier in a checkpoint.
 class Files final : public ColdFiles, public ColdImage {

@@ -14,27 +14,10 @@
 #include <vector>
 
 #include "support/seed.h"
+#include "unit/core/table_samples.h"
 
 namespace levada::detail {
 namespace {
-
-template <class T>
-T make(std::uint64_t n);
-template <>
-std::uint64_t make(std::uint64_t n) {
-  return n;
-}
-template <>
-std::string make(std::uint64_t n) {
-  return n % 3 == 0 ? std::to_string(n) : "a key that lies outside of the row " + std::to_string(n);
-}
-template <>
-std::tuple<std::string, std::int32_t> make(std::uint64_t n) {
-  return {make<std::string>(n / 2), static_cast<std::int32_t>(n % 2)};
-}
-
-void change(std::int64_t& value, std::uint64_t by) { value += static_cast<std::int64_t>(by); }
-void change(std::vector<std::uint64_t>& value, std::uint64_t by) { value.push_back(by); }
 
 // Takes a snapshot, and keeps what has not changed since `base` began.
 class Blocks final : public BlockSink {

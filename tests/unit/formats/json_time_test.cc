@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/json_text.h"
+
 namespace levada::formats {
 namespace {
 
