@@ -1,5 +1,5 @@
-# Configures and builds a flavour of the tree: release, test, asan, tsan or clang, each in a folder
-# of its own below the build root. To be sourced after common.sh.
+# Configures and builds a flavour of the tree: release, test, asan or tsan, each in a folder of its own
+# below the build root. To be sourced after common.sh.
 
 # Takes the build folder of a flavour for this run, until `unlock_build` or the end.
 lock_build() {
