@@ -3,8 +3,8 @@
 // how a key is made). It changes only by whole runs of entries, and is a cache: what a job restores from is its
 // checkpoints, of which a tier's files are a part.
 //
-// Threads:  get() and scan() on the task's thread, also while a change is under way in the background; changes
-//           and write_checkpoint() one at a time, on any thread.
+// Threads:  get(), scan() and expire() on the task's thread, also while a change is under way in the background;
+//           changes and write_checkpoint() one at a time, on any thread.
 // Failures: StateError naming the tier and what it could not do.
 #pragma once
 
@@ -104,6 +104,14 @@ class ColdImage {
   virtual void link(const std::string& name, const std::string& path) const = 0;
 };
 
+/// Values of one table that are worth nothing any more when they are too old.
+struct ColdExpiry {
+  std::uint32_t table = 0;  ///< the number in its keys
+  /// Whether nothing of the value was updated after `before_us`. Must not throw.
+  bool (*expired)(std::string_view value, std::int64_t before_us) = nullptr;
+  std::int64_t before_us = 0;
+};
+
 class ColdTier {
  public:
   virtual ~ColdTier() = default;
@@ -115,6 +123,8 @@ class ColdTier {
   virtual void take_in(const ColdRun& run) = 0;
   /// Removes all keys in each [first, last).
   virtual void remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& ranges) = 0;
+  /// From now on the tier may drop what has expired, at any time or never. For a table the time never goes back.
+  virtual void expire(const ColdExpiry& expiry) { static_cast<void>(expiry); }
   /// Everything that changes brought so far.
   virtual void write_checkpoint(ColdFiles& into) = 0;
 };

@@ -1,4 +1,5 @@
-// Streams that a function reads side by side: a stream and a broadcast one, or two with one type of key.
+// Streams that a function reads side by side: a stream and a broadcast one, two with one type of key, or two
+// without keys.
 //
 //   payments.key_by(&Payment::card).connect(rules.broadcast()).process<Score>(Scorer{});
 //
@@ -74,6 +75,36 @@ class UnkeyedBroadcastStreams {
  private:
   DataStream<T> stream_;
   BroadcastStream<U> broadcast_;
+};
+
+template <class T, class U>
+class UnkeyedConnectedStreams {
+ public:
+  UnkeyedConnectedStreams(DataStream<T> left, DataStream<U> right)
+      : left_(std::move(left)), right_(std::move(right)) {}
+
+  /// Shape:   a struct with void process_left(const T&, Context<R>&) and
+  ///          void process_right(const U&, Context<R>&) -> DataStream<R>.
+  /// State:   OperatorState. A subtask sees the rows that come its way: to meet, rows need a key.
+  template <class R, class F>
+  DataStream<R> process(F f, std::source_location where = std::source_location::current()) const {
+    constexpr bool kFits = detail::ProcessesBoth<F, T, U, Context<R>>;
+    static_assert(kFits,
+                  "process<Out>: the function needs void process_left(const Left&, Context<Out>&) and "
+                  "void process_right(const Right&, Context<Out>&)");
+    if constexpr (kFits) {
+      const auto states = detail::states_of_unkeyed<R>(f);
+      using Kernel = detail::UnkeyedConnectedKernel<T, U, R, F>;
+      return DataStream<R>(left_.graph(),
+                           detail::add_function<R, Kernel>(left_, &right_, states, std::move(f), where));
+    } else {
+      return {};
+    }
+  }
+
+ private:
+  DataStream<T> left_;
+  DataStream<U> right_;
 };
 
 template <class K, class T, class U>

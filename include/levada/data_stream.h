@@ -132,6 +132,12 @@ class DataStream : public detail::Named<DataStream<T>> {
     return {*this, broadcast};
   }
 
+  /// This stream and another one, whose rows meet where they happen to come; then `.process<R>(function)`.
+  template <class U>
+  UnkeyedConnectedStreams<T, U> connect(const DataStream<U>& other) const {
+    return {*this, other};
+  }
+
   /// This stream and the others as one; rows of different streams interleave in any order.
   template <class... S>
     requires(std::same_as<S, DataStream<T>> && ...)

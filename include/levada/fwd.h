@@ -23,6 +23,8 @@ template <class T, class U>
 class UnkeyedBroadcastStreams;
 template <class K, class T, class U>
 class KeyedBroadcastStreams;
+template <class T, class U>
+class UnkeyedConnectedStreams;
 template <class K, class T, class U>
 class ConnectedStreams;
 template <class R>

@@ -24,6 +24,18 @@
 namespace levada {
 
 class StateReader;
+struct StateBackendOptions;
+
+/// Makes a savepoint of a checkpoint or savepoint, of whatever job, which need not run: what a job that keeps its
+/// state elsewhere, or under a changed schema, can begin with. `state`: the backend that wrote it, which is
+/// needed where state is in a cold tier.
+///
+/// Cost:    reads and writes all of the state once.
+/// Errors:  StateError naming path and reason; when output of a sink still waits to be published, which only its
+///          job can do; when a cold tier has types with a Serde of their own, for which a savepoint must be taken
+///          by the job. Nothing is left of a savepoint that failed.
+void make_savepoint(std::string_view from, std::string_view into, const StateBackendOptions& state);
+void make_savepoint(std::string_view from, std::string_view into);
 
 struct SavepointOptions {
   std::string job_name{};       ///< for people: any job may restore it

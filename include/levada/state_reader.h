@@ -93,7 +93,8 @@ class StateReader {
   ///
   /// Shape:   f(const K&, const V&) or f(std::int64_t name_space, const K&, const V&). V is what the step keeps
   ///          of a key: for reduce an std::optional of the row, for aggregate a tuple of the accumulators, for
-  ///          the state members of a function, found by their names, their value, std::vector or std::map.
+  ///          the state members of a function, found by their names, their value, std::vector or std::map. With a
+  ///          time to live a value, or an element, is a struct of a Timestamp `updated` and the `value`.
   /// Errors:  StateError when there is no such state, or it cannot be read as K and V.
   template <class K, class V, class F>
   void read(std::string_view uid, std::string_view state, F f) const;

@@ -1,6 +1,7 @@
 #include "backends/rocksdb_tier.h"
 
 #include <rocksdb/cache.h>
+#include <rocksdb/compaction_filter.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
@@ -12,6 +13,8 @@
 #include <utility>
 
 #include "base/file_system.h"
+#include "base/mutex.h"
+#include "levada/detail/cold_queue.h"
 #include "levada/error.h"
 
 namespace levada::rocksdb {
@@ -54,8 +57,55 @@ class Messages final : public rdb::Logger {
   std::function<void(LogLevel, std::string_view)> log_;
 };
 
-rdb::Options make_options(const Options& options, const ColdPlace& place) {
+// Drops what has expired by the time its compaction began.
+class ExpiryFilter final : public rdb::CompactionFilter {
+ public:
+  explicit ExpiryFilter(std::vector<ColdExpiry> expiries) : expiries_(std::move(expiries)) {}
+  const char* Name() const override { return "levada.expiry"; }
+  bool Filter(int, const rdb::Slice& key, const rdb::Slice& value, std::string*, bool*) const override {
+    if (key.size() < detail::kColdPrefixBytes) return false;
+    const std::uint32_t table = detail::cold_table(view(key));
+    for (const ColdExpiry& expiry : expiries_) {
+      if (expiry.table == table) return expiry.expired(view(value), expiry.before_us);
+    }
+    return false;
+  }
+
+ private:
+  const std::vector<ColdExpiry> expiries_;
+};
+
+}  // namespace
+
+class Expiries final : public rdb::CompactionFilterFactory {
+ public:
+  const char* Name() const override { return "levada.expiries"; }
+  std::unique_ptr<rdb::CompactionFilter> CreateCompactionFilter(
+      const rdb::CompactionFilter::Context&) override {
+    MutexLock lock(mutex_);
+    if (expiries_.empty()) return nullptr;
+    return std::make_unique<ExpiryFilter>(expiries_);
+  }
+  void set(const ColdExpiry& expiry) {
+    MutexLock lock(mutex_);
+    for (ColdExpiry& known : expiries_) {
+      if (known.table != expiry.table) continue;
+      known = expiry;
+      return;
+    }
+    expiries_.push_back(expiry);
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<ColdExpiry> expiries_ LEVADA_GUARDED_BY(mutex_);
+};
+
+namespace {
+
+rdb::Options make_options(const Options& options, const ColdPlace& place, std::shared_ptr<Expiries> expiries) {
   rdb::Options made;
+  made.compaction_filter_factory = std::move(expiries);
   made.create_if_missing = true;
   made.info_log = std::make_shared<Messages>(place.log);
   made.max_background_jobs = options.background_jobs;
@@ -125,7 +175,8 @@ class Cursor final : public ColdCursor {
 
 RocksDbTier::RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image)
     : path_(join_path(join_path(options.directory, place.job), place.name)),
-      options_(make_options(options, place)) {
+      expiries_(std::make_shared<Expiries>()),
+      options_(make_options(options, place, expiries_)) {
   remove(path_);
   local_file_system().create_directories(path_);
   if (image != nullptr) restore(*image);
@@ -243,6 +294,8 @@ void RocksDbTier::remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& rang
     }
   });
 }
+
+void RocksDbTier::expire(const ColdExpiry& expiry) { expiries_->set(expiry); }
 
 void RocksDbTier::write_checkpoint(ColdFiles& into) {
   check(db_->DisableFileDeletions(), "read", path_);

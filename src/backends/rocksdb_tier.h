@@ -19,6 +19,9 @@
 
 namespace levada::rocksdb {
 
+/// What compactions may drop, for the filters that they ask for.
+class Expiries;
+
 class RocksDbTier final : public ColdTier {
  public:
   RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image);
@@ -31,6 +34,8 @@ class RocksDbTier final : public ColdTier {
   std::unique_ptr<ColdCursor> scan(std::string_view first, std::string_view last) override;
   void take_in(const ColdRun& run) override;
   void remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& ranges) override;
+  /// Compactions drop it.
+  void expire(const ColdExpiry& expiry) override;
   void write_checkpoint(ColdFiles& into) override;
 
  private:
@@ -40,6 +45,7 @@ class RocksDbTier final : public ColdTier {
   void compact_runs();
 
   std::string path_;
+  std::shared_ptr<Expiries> expiries_;
   ::rocksdb::Options options_;
   std::unique_ptr<::rocksdb::DB> db_;
   std::uint64_t runs_ = 0;

@@ -1,6 +1,7 @@
 #include "checkpoint/epoch_publisher.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "levada/assert.h"
@@ -95,6 +96,15 @@ EpochPublisher::~EpochPublisher() = default;
 // ---- stepping
 
 bool EpochPublisher::step() {
+  try {
+    return fence_or_publish();
+  } catch (const std::bad_alloc&) {
+    run_out();
+    return true;
+  }
+}
+
+bool EpochPublisher::fence_or_publish() {
   if (state_ == State::kFailed || interrupted_.load(std::memory_order_acquire)) return false;
   if (parts_.clock->steady_now() < retry_at_) return false;
   if (parts_.order->owes_answer(shard())) state_ = State::kFencing;
@@ -289,6 +299,16 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
     wait(Duration{static_cast<std::int64_t>(random_.below(kQuickPause.count()))});
   }
   ++doubts_;
+  parts_.changed();
+}
+
+// There was no memory to go on: how far it came, the target says.
+void EpochPublisher::run_out() {
+  if (state_ == State::kFailed) return;
+  parts_.target->disconnect();
+  doubted_ = true;
+  state_ = State::kFencing;
+  wait(next_pause());
   parts_.changed();
 }
 

@@ -132,6 +132,7 @@ class EpochPublisher {
   enum class State { kFencing, kReady, kFailed };
   struct Plan;
 
+  bool fence_or_publish();
   bool fence();
   bool publish();
   Plan plan_publish();
@@ -139,6 +140,7 @@ class EpochPublisher {
   void take_marker(const TargetAnswer& fenced, std::uint64_t asked);
   void published_to(const Plan& plan, std::uint64_t rows);
   void doubt(const TargetAnswer& answer);
+  void run_out();
   void wait(Duration pause);
   Duration next_pause();
   void succeeded();

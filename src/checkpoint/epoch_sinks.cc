@@ -312,11 +312,19 @@ void EpochSinks::add_publisher(EpochSink& sink, int shard, ShardHistory history,
   sink.publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
 }
 
+template <class F>
+bool EpochSinks::all_publishers(F f) const {
+  for (const auto& sink : sinks_) {
+    for (const auto& publisher : sink->publishers_) {
+      if (!f(*publisher)) return false;
+    }
+  }
+  return true;
+}
+
 bool EpochSinks::recovered() const {
   check();
-  const auto all = publishers();
-  return std::all_of(all.begin(), all.end(),
-                     [](const EpochPublisher* publisher) { return publisher->recovered(); });
+  return all_publishers([](const EpochPublisher& publisher) { return publisher.recovered(); });
 }
 
 void EpochSinks::restarted(const Manifest* manifest) {
@@ -383,9 +391,8 @@ void EpochSinks::check() const {
 }
 
 bool EpochSinks::failed() const {
-  const auto all = publishers();
-  return std::any_of(all.begin(), all.end(),
-                     [](const EpochPublisher* publisher) { return publisher->failure() != nullptr; });
+  return half_told_ ||
+         !all_publishers([](const EpochPublisher& publisher) { return publisher.failure() == nullptr; });
 }
 
 void EpochSinks::interrupt() noexcept {
@@ -430,7 +437,9 @@ void EpochSinks::fill_published(Manifest& manifest) const {
   }
 }
 
+// Without memory to tell all of them, only a further start of the job knows what they are to know.
 void EpochSinks::committed(const Manifest& manifest) {
+  half_told_ = true;
   for (const auto& sink : sinks_) {
     const SinkState* const state = find_state(manifest, sink->spec_.uid);
     LEVADA_ASSERT(state != nullptr, "a manifest has every exactly-once sink of the job");
@@ -438,6 +447,7 @@ void EpochSinks::committed(const Manifest& manifest) {
   }
   handed_over_ = manifest.id;
   forget_unretained(manifest.id);
+  half_told_ = false;
 }
 
 void EpochSinks::forget_unretained(CheckpointId manifest) {
@@ -480,9 +490,7 @@ bool EpochSinks::wants_checkpoint() const {
 }
 
 bool EpochSinks::all_published() const {
-  const auto all = publishers();
-  return std::all_of(all.begin(), all.end(),
-                     [](const EpochPublisher* publisher) { return publisher->caught_up(); });
+  return all_publishers([](const EpochPublisher& publisher) { return publisher.caught_up(); });
 }
 
 void EpochSinks::hurry() {

@@ -175,6 +175,8 @@ class EpochSinks {
   void add_publisher(EpochSink& sink, int shard, ShardHistory history,
                      std::shared_ptr<ShardOrder> order);
   void forget_unretained(CheckpointId manifest);
+  template <class F>
+  bool all_publishers(F f) const;
 
   Parts parts_;
   std::vector<std::unique_ptr<EpochSink>> sinks_;
@@ -184,6 +186,7 @@ class EpochSinks {
   CheckpointId begun_with_ = 0;
   // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
   std::vector<std::vector<std::vector<CheckpointId>>> retained_;
+  bool half_told_ = false;  // of a checkpoint
 };
 
 }  // namespace levada

@@ -37,6 +37,46 @@ RestoredCheckpoint::RestoredCheckpoint(FileSystem& files, const std::string& sta
   }
 }
 
+namespace {
+
+bool is_of(const StateFileReader::Table& written, std::string_view node, std::string_view table) {
+  return written.node == node && written.name == table;
+}
+
+}  // namespace
+
+void RestoredCheckpoint::Subtask::each_block(std::string_view node, std::string_view table,
+                                             const BlockVisitor& f) const {
+  for (const StateFileReader::Table& written : state->tables()) {
+    if (!is_of(written, node, table)) continue;
+    for (const StateFileReader::Block& block : written.blocks) f(*state, written, block);
+    each_kept_block(written, f);
+  }
+}
+
+void RestoredCheckpoint::Subtask::each_kept_block(const StateFileReader::Table& written,
+                                                  const BlockVisitor& f) const {
+  for (std::size_t i = 0; i < older.size(); ++i) {
+    std::set<std::int64_t> wanted;
+    for (const StateFileReader::Kept& kept : written.kept) {
+      if (kept.file == i) wanted.insert(kept.name_space);
+    }
+    std::set<std::int64_t> missing = wanted;
+    for (const StateFileReader::Table& there : older[i]->tables()) {
+      if (!is_of(there, written.node, written.name)) continue;
+      for (const StateFileReader::Block& block : there.blocks) {
+        if (!wanted.contains(block.name_space)) continue;
+        missing.erase(block.name_space);
+        f(*older[i], there, block);
+      }
+    }
+    if (missing.empty()) continue;
+    throw StateError("'" + older[i]->name() + "' does not have namespace " + std::to_string(*missing.begin()) +
+                     " of state '" + written.name + "' of node '" + written.node + "', to which '" +
+                     state->name() + "' refers");
+  }
+}
+
 const NodeState* RestoredCheckpoint::node(std::string_view uid) const noexcept {
   const auto found = std::find_if(manifest_.nodes.begin(), manifest_.nodes.end(),
                                   [&](const NodeState& node) { return node.uid == uid; });
@@ -89,13 +129,7 @@ bool RestoredNodeState::has_table(std::string_view table) const {
 }
 
 void RestoredNodeState::each_block(std::string_view table, const BlockVisitor& f) const {
-  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
-    for (const StateFileReader::Table& written : subtask.state->tables()) {
-      if (!reads(written, table)) continue;
-      for (const StateFileReader::Block& block : written.blocks) f(*subtask.state, written, block);
-      each_kept_block(subtask, written, f);
-    }
-  }
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) subtask.each_block(uid_, table, f);
 }
 
 // For every schema under which any of the table was written, before a row is read.
@@ -128,29 +162,6 @@ void RestoredNodeState::plan(const StateFileReader& file, const StateTable& tabl
                        refusal_of(written.schema, wanted, migration.problems));
     }
     into.emplace(written.schema, std::move(migration));
-  }
-}
-
-void RestoredNodeState::each_kept_block(const RestoredCheckpoint::Subtask& subtask,
-                                        const StateFileReader::Table& written, const BlockVisitor& f) const {
-  for (std::size_t i = 0; i < subtask.older.size(); ++i) {
-    std::set<std::int64_t> wanted;
-    for (const StateFileReader::Kept& kept : written.kept) {
-      if (kept.file == i) wanted.insert(kept.name_space);
-    }
-    std::set<std::int64_t> missing = wanted;
-    for (const StateFileReader::Table& older : subtask.older[i]->tables()) {
-      if (!reads(older, written.name)) continue;
-      for (const StateFileReader::Block& block : older.blocks) {
-        if (!wanted.contains(block.name_space)) continue;
-        missing.erase(block.name_space);
-        f(*subtask.older[i], older, block);
-      }
-    }
-    if (missing.empty()) continue;
-    throw StateError("'" + subtask.older[i]->name() + "' does not have namespace " +
-                     std::to_string(*missing.begin()) + " of state '" + written.name + "' of node '" +
-                     uid_ + "', to which '" + subtask.state->name() + "' refers");
   }
 }
 

@@ -30,6 +30,10 @@ enum class RestoreOrigin {
   kOtherJob,   ///< a job of another name: its markers are not ours, so exactly-once sinks begin anew
 };
 
+/// A block of a table, and the file that has both: a subtask's own or an older one.
+using BlockVisitor = std::function<void(const StateFileReader&, const StateFileReader::Table&,
+                                        const StateFileReader::Block&)>;
+
 class RestoredCheckpoint {
  public:
   /// The snapshot of one subtask.
@@ -37,6 +41,12 @@ class RestoredCheckpoint {
     std::shared_ptr<const StateFileReader> state;
     std::vector<std::shared_ptr<const StateFileReader>> older;  ///< in the order of state->older_files()
     std::shared_ptr<const RestoredColdImage> cold;              ///< null: all of its state is in these
+
+    /// Calls f for every block of a table, those in older files too.
+    void each_block(std::string_view node, std::string_view table, const BlockVisitor& f) const;
+
+   private:
+    void each_kept_block(const StateFileReader::Table& written, const BlockVisitor& f) const;
   };
 
   /// Opens the snapshot of every subtask, and once each older file that they refer to, and reads the indexes.
@@ -63,9 +73,6 @@ class RestoredNodeState final : public RestoredState {
                   std::uint32_t last_key_group) const override;
 
   bool has_table(std::string_view table) const;
-  /// A block of a table, and the file that has both: a subtask's own or an older one.
-  using BlockVisitor = std::function<void(const StateFileReader&, const StateFileReader::Table&,
-                                          const StateFileReader::Block&)>;
   /// Calls f for every block of a table.
   void each_block(std::string_view table, const BlockVisitor& f) const;
 
@@ -77,8 +84,6 @@ class RestoredNodeState final : public RestoredState {
   using Migrations = std::map<std::string, StateMigration, std::less<>>;  // by the schema written
   Migrations plan(const StateTable& table) const;
   void plan(const StateFileReader& file, const StateTable& table, Migrations& into) const;
-  void each_kept_block(const RestoredCheckpoint::Subtask& subtask, const StateFileReader::Table& written,
-                       const BlockVisitor& f) const;
 
   const RestoredCheckpoint& checkpoint_;
   std::string uid_;

@@ -122,9 +122,10 @@ class Decision {
     std::string why;
     if (!has_cold_tier_) {
       why = "it is in a cold tier, and this program keeps state in memory; give its environment the state "
-            "backend that wrote it";
+            "backend that wrote it, or begin with a savepoint, which make_savepoint() makes of a checkpoint";
     } else if (item.verdict == RestoreVerdict::kMigrated) {
-      why = "its schema has changed, and it is in a cold tier, whose files are taken over as they are";
+      why = "its schema has changed, and it is in a cold tier, whose files are taken over as they are; begin "
+            "with a savepoint, which make_savepoint() makes of a checkpoint";
     } else {
       return;
     }

@@ -15,13 +15,13 @@ namespace {
 
 constexpr std::uint64_t kCopyBytes = 1024 * 1024;
 
-std::vector<StateHandle> state_files_of(const Manifest& manifest) {
+std::vector<StateHandle> state_files_of(const std::vector<SubtaskState>& subtasks) {
   std::vector<StateHandle> found;
   std::set<std::string> names;
   const auto add = [&](const StateHandle& state) {
     if (!state.is_inline() && names.insert(state.file).second) found.push_back(state);
   };
-  for (const SubtaskState& subtask : manifest.subtasks) {
+  for (const SubtaskState& subtask : subtasks) {
     add(subtask.state);
     for (const StateHandle& older : subtask.older) add(older);
   }
@@ -56,7 +56,7 @@ void commit_savepoint(FileSystem& files, const std::string& path, const Manifest
 void remove_savepoint(FileSystem& files, const std::string& path, const Manifest& manifest) {
   remove_if_there(files, join_path(path, manifest_file_name(manifest.id)));
   files.sync_directory(path);  // else a power loss could bring it back without its state
-  for (const StateHandle& state : state_files_of(manifest)) {
+  for (const StateHandle& state : state_files_of(manifest.subtasks)) {
     remove_if_there(files, join_path(state_directory(path), state.file));
   }
   remove_if_empty(files, state_directory(path));
@@ -72,18 +72,17 @@ struct SavepointExport::Copy {
 };
 
 SavepointExport::SavepointExport(FileSystem& files, std::string state_path, Manifest manifest,
-                                 std::string path)
+                                 std::string path, ColdReading cold)
     : files_(files),
       from_(std::move(state_path)),
       path_(std::move(path)),
       state_path_(state_directory(path_)),
       manifest_(std::move(manifest)),
-      wanted_(state_files_of(manifest_)) {
+      cold_(std::move(cold)) {
   for (const SinkState& sink : manifest_.sinks) {
     LEVADA_ASSERT(sink.epochs.empty(), "the output before a savepoint is published");
   }
   manifest_.savepoint = true;
-  std::reverse(wanted_.begin(), wanted_.end());
 }
 
 SavepointExport::~SavepointExport() {
@@ -93,15 +92,49 @@ SavepointExport::~SavepointExport() {
 std::size_t SavepointExport::step() {
   LEVADA_ASSERT(!complete_, "a savepoint is made once");
   if (!begun_) {
-    prepare_savepoint(files_, path_);
-    begun_ = true;
-    files_.create_directories(state_path_);
+    begin();
     return 0;
   }
   if (copy_) return copy_part();
-  if (take_next_file()) return 0;
+  if (canonical_) return write_part();
+  if (take_next_file() || take_next_subtask()) return 0;
   commit();
   return 0;
+}
+
+void SavepointExport::begin() {
+  prepare_savepoint(files_, path_);
+  begun_ = true;
+  files_.create_directories(state_path_);
+  checkpoint_ = std::make_shared<const RestoredCheckpoint>(files_, from_, manifest_);
+  std::vector<SubtaskState> as_they_are;
+  for (std::size_t i = 0; i < manifest_.subtasks.size(); ++i) {
+    if (checkpoint_->subtasks()[i].cold == nullptr) as_they_are.push_back(manifest_.subtasks[i]);
+  }
+  wanted_ = state_files_of(as_they_are);
+  std::reverse(wanted_.begin(), wanted_.end());
+}
+
+// Begins to write the state of the next subtask with a cold tier. False: there was none.
+bool SavepointExport::take_next_subtask() {
+  for (; next_subtask_ < manifest_.subtasks.size(); ++next_subtask_) {
+    if (checkpoint_->subtasks()[next_subtask_].cold == nullptr) continue;
+    canonical_ = std::make_unique<CanonicalState>(files_, checkpoint_, next_subtask_, cold_, state_path_);
+    return true;
+  }
+  return false;
+}
+
+std::size_t SavepointExport::write_part() {
+  const std::size_t bytes = canonical_->step();
+  if (canonical_->complete()) {
+    SubtaskState& subtask = manifest_.subtasks[next_subtask_++];
+    subtask.state = canonical_->handle();
+    subtask.older.clear();
+    if (!subtask.state.is_inline()) made_.push_back(join_path(state_path_, subtask.state.file));
+    canonical_.reset();
+  }
+  return bytes;
 }
 
 // Links the next file or begins to copy it. False: there was none.
@@ -155,6 +188,7 @@ void SavepointExport::commit() {
 void SavepointExport::remove_all() noexcept {
   try {
     copy_.reset();
+    canonical_.reset();
     for (auto path = made_.rbegin(); path != made_.rend(); ++path) remove_if_there(files_, *path);
     remove_if_empty(files_, state_path_);
     remove_if_empty(files_, path_);

@@ -9,7 +9,9 @@
 #include "levada/assert.h"
 #include "levada/clock.h"
 #include "levada/error.h"
+#include "levada/options.h"
 
+#include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/manifest_file.h"
 #include "checkpoint/savepoint.h"
 #include "checkpoint/state_reader.h"
@@ -20,8 +22,32 @@ namespace {
 constexpr std::size_t kBlockBytes = 32 * 1024;
 // Of all blocks that are being filled; beyond, all leave as they are.
 constexpr std::size_t kOpenBytesMax = 16 * 1024 * 1024;
+// For the caches of a cold tier that is read once, in order.
+constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
+
+void require_published(const SinkState& sink) {
+  if (sink.epochs.empty()) return;
+  throw StateError("output of the sink '" + sink.uid + "' still waits to be published: only its job can do so");
+}
 
 }  // namespace
+
+void make_savepoint(std::string_view from, std::string_view into, const StateBackendOptions& state) {
+  FileSystem& files = local_file_system();
+  const CheckpointReader reader(files, from);
+  if (!reader.verified()) reader.verify();
+  for (const SinkState& sink : reader.manifest().sinks) require_published(sink);
+  ColdReading cold;
+  cold.backend = state.cold;
+  // No job's, and nobody's who makes another savepoint.
+  cold.place.job = "%savepoint";
+  cold.place.name = std::to_string(detail::hash_bytes(into.data(), into.size()));
+  cold.place.memory_bytes = kReadingBytes;
+  SavepointExport savepoint(files, reader.state_path(), reader.manifest(), std::string(into), std::move(cold));
+  while (!savepoint.complete()) savepoint.step();
+}
+
+void make_savepoint(std::string_view from, std::string_view into) { make_savepoint(from, into, memory_state()); }
 
 struct SavepointWriter::Contents {
   using Place = std::pair<std::int64_t, std::uint32_t>;  // name space, key group
@@ -189,9 +215,7 @@ void SavepointWriter::Contents::copy_tables(const RestoredCheckpoint& from, std:
 void SavepointWriter::Contents::copy_sink(const Manifest& from, std::string_view uid) {
   for (const SinkState& sink : from.sinks) {
     if (sink.uid != uid) continue;
-    if (!sink.epochs.empty()) {
-      throw StateError("output of the sink '" + sink.uid + "' still waits to be published: only its job can do so");
-    }
+    require_published(sink);
     manifest.sinks.push_back(sink);
     // Its markers are compared with the checkpoint's id.
     manifest.id = std::max(manifest.id, from.id);

@@ -47,7 +47,7 @@ void check_not_cold(const RestoredCheckpoint& checkpoint, std::string_view uid, 
     for (const StateFileReader::Table& table : subtask.state->tables()) {
       if (table.node != uid || table.name != state) continue;
       throw StateError("state '" + std::string(state) + "' of '" + std::string(uid) +
-                       "' is in a cold tier, which only a job with the backend that wrote it can read");
+                       "' is in a cold tier; make_savepoint() makes a savepoint of it that can be read");
     }
   }
 }

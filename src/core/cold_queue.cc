@@ -146,6 +146,13 @@ void put_ordered(Bytes& out, N number) {
   for (std::size_t i = sizeof number; i-- > 0;) out += static_cast<char>(number >> (8 * i) & 0xff);
 }
 
+template <class N>
+N ordered(std::string_view bytes) {
+  N number = 0;
+  for (const char byte : bytes.substr(0, sizeof(N))) number = static_cast<N>(number << 8 | static_cast<unsigned char>(byte));
+  return number;
+}
+
 constexpr std::uint64_t kSignBit = std::uint64_t{1} << 63;
 
 }  // namespace
@@ -156,10 +163,10 @@ void put_cold_prefix(Bytes& out, std::uint32_t group, std::uint32_t table, std::
   put_ordered(out, static_cast<std::uint64_t>(name_space) ^ kSignBit);
 }
 
+std::uint32_t cold_table(std::string_view key) { return ordered<std::uint32_t>(key.substr(2)); }
+
 std::int64_t cold_name_space(std::string_view key) {
-  std::uint64_t number = 0;
-  for (const char byte : key.substr(6, 8)) number = number << 8 | static_cast<unsigned char>(byte);
-  return static_cast<std::int64_t>(number ^ kSignBit);
+  return static_cast<std::int64_t>(ordered<std::uint64_t>(key.substr(2 + 4)) ^ kSignBit);
 }
 
 Bytes cold_prefix_end(std::string_view prefix) {

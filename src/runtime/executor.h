@@ -18,9 +18,11 @@ class ExecutorListener {
  public:
   virtual ~ExecutorListener() = default;
   /// step() returned kFinished; the task is not stepped any more.
-  virtual void task_finished(Task& task) = 0;
+  virtual void task_finished(Task& task) noexcept = 0;
   /// step() threw; the task is not stepped any more.
-  virtual void task_failed(Task& task, std::exception_ptr failure) = 0;
+  virtual void task_failed(Task& task, std::exception_ptr failure) noexcept = 0;
+  /// A job of the background threw: there was no memory to say so where it should have been said.
+  virtual void background_failed(std::exception_ptr failure) noexcept = 0;
 };
 
 class Executor {

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <map>
+#include <new>
 #include <utility>
 
 #include "base/fail_point.h"
+#include "base/percent_encoding.h"
 #include "base/planted_bug.h"
 #include "base/thread.h"
 #include "checkpoint/checkpoint_reader.h"
@@ -19,10 +21,9 @@ namespace {
 
 // How long a checkpoint is put off that would only make a full epoch log longer.
 constexpr Duration kHeldCheckpointPause = 50ms;
-
-bool keeps_state(const Transformation& node) {
-  return node.kind == NodeKind::kSource || node.stateful;
-}
+constexpr Duration kMemoryPause = 10ms;
+// For the caches of a cold tier that is read once, in order.
+constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
 // What kind of failure an exception is, and its text.
 JobErrorCode code_of(const std::exception_ptr& failure, std::string& what) {
@@ -91,6 +92,13 @@ JobControl::JobControl(std::string name, std::shared_ptr<const PhysicalPlan> pla
       execute_(execute),
       log_(options_.log),
       memory_(budget_of(options_)),
+      restore_({.job = name_,
+                .plan = *plan_,
+                .options = options_,
+                .execute = execute_,
+                .files = *host_.files,
+                .clock = *host_.clock,
+                .log = log_}),
       restart_policy_(options_.restart, options_.checkpoint.enabled(), host_.owner) {
   sem_init(&wake_, 0, 0);
 }
@@ -105,29 +113,54 @@ JobControl::~JobControl() {
 
 // ---- what tasks and the background report
 
-void JobControl::post(Event event) {
-  event.attempt = current_attempt_.load(std::memory_order_acquire);
-  events_.post(std::move(event));
+// When there is no memory to report anything, the attempt fails for that.
+template <class Make>
+void JobControl::post(Make make) noexcept {
+  try {
+    Event event = make();
+    event.attempt = current_attempt_.load(std::memory_order_acquire);
+    events_.post(std::move(event));
+  } catch (...) {
+    event_lost_.store(true, std::memory_order_release);
+  }
   sem_post(&wake_);
 }
 
-void JobControl::task_opened(int task) { post(Event(Event::Kind::kOpened, task)); }
-void JobControl::task_ended(int task) { post(Event(Event::Kind::kEnded, task)); }
-void JobControl::task_finished(Task& task) { post(Event(Event::Kind::kFinished, task.id())); }
-
-void JobControl::snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) {
-  Event event(Event::Kind::kSnapshot, task);
-  event.checkpoint = checkpoint;
-  event.snapshot = std::move(result);
-  post(std::move(event));
+void JobControl::task_opened(int task) noexcept {
+  post([&] { return Event(Event::Kind::kOpened, task); });
+}
+void JobControl::task_ended(int task) noexcept {
+  post([&] { return Event(Event::Kind::kEnded, task); });
+}
+void JobControl::task_finished(Task& task) noexcept {
+  post([&] { return Event(Event::Kind::kFinished, task.id()); });
 }
 
-void JobControl::task_failed(Task& task, std::exception_ptr failure) {
-  Event event(Event::Kind::kFailed, task.id());
-  event.node = task.failed_node();
-  event.subtask = task.subtask();
-  event.failure = std::move(failure);
-  post(std::move(event));
+void JobControl::snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) noexcept {
+  post([&] {
+    Event event(Event::Kind::kSnapshot, task);
+    event.checkpoint = checkpoint;
+    event.snapshot = std::move(result);
+    return event;
+  });
+}
+
+void JobControl::task_failed(Task& task, std::exception_ptr failure) noexcept {
+  post([&] {
+    Event event(Event::Kind::kFailed, task.id());
+    event.node = task.failed_node();
+    event.subtask = task.subtask();
+    event.failure = std::move(failure);
+    return event;
+  });
+}
+
+void JobControl::background_failed(std::exception_ptr failure) noexcept {
+  post([&] {
+    Event event(Event::Kind::kFailed, -1);
+    event.failure = std::move(failure);
+    return event;
+  });
 }
 
 // ---- the control thread
@@ -164,11 +197,20 @@ bool JobControl::control_step() {
 }
 
 bool JobControl::step_or_fail() {
+  std::exception_ptr failure;
   try {
     return step_state();
   } catch (...) {
-    failed({}, -1, std::current_exception());
-    return true;
+    failure = std::current_exception();
+  }
+  // Without memory not even a failure can be handled: it waits for some.
+  for (;;) {
+    try {
+      failed({}, -1, failure);
+      return true;
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(kMemoryPause);
+    }
   }
 }
 
@@ -222,7 +264,7 @@ bool JobControl::start_attempt() {
                      .sinks = sinks_.get(),
                      .listener = this,
                      .restored = restored,
-                     .splits = discover_splits(restored.get()),
+                     .splits = restore_.discover_splits(restored.get()),
                      .make_writer = {},
                      .make_cold_writer = {}};
   if (directory_) {
@@ -237,7 +279,7 @@ bool JobControl::start_attempt() {
                                          static_cast<std::uint32_t>(subtask), std::move(known));
     };
     coordinator_ = std::make_unique<CheckpointCoordinator>(*directory_, options_.checkpoint,
-                                                           manifest_template(restored.get()),
+                                                           restore_.manifest_template(*directory_, restored.get()),
                                                            sinks_.get(), history_, *host_.clock, log_);
   }
   current_attempt_.store(++attempt_number_, std::memory_order_release);
@@ -261,9 +303,9 @@ bool JobControl::start_attempt() {
 // What an attempt needs before it is made; then the shards of exactly-once sinks are fenced, if they are
 // not yet.
 bool JobControl::prepare_attempt() {
-  open_directory();
+  if (!directory_) directory_ = restore_.open_directory();
   if (!executor_) executor_ = host_.make_executor();
-  restored_ = restore();
+  restored_ = restore_.restore(directory_.get());
   recover_sinks();
   preparing_ = true;
   return true;
@@ -297,150 +339,10 @@ void JobControl::recover_sinks() {
                         .memory = &memory_.epoch_log(),
                         .changed = [this] { sem_post(&wake_); }},
       specs);
-  sinks_->recover(manifests_to_recover(manifest), origin_);
+  sinks_->recover(restore_.manifests_to_recover(*directory_, manifest), restore_.origin());
   executor_->start_publishers(sinks_->publishers());
   MutexLock lock(mutex_);
   visible_sinks_ = sinks_.get();
-}
-
-std::vector<Manifest> JobControl::manifests_to_recover(const Manifest* restored) const {
-  if (restored == nullptr) return {};
-  std::vector<Manifest> manifests;
-  if (origin_ == RestoreOrigin::kOwn) manifests = directory_->manifests_before(restored->id);
-  manifests.push_back(*restored);  // not read again: it must not be missing
-  return manifests;
-}
-
-void JobControl::open_directory() {
-  if (directory_ || !options_.checkpoint.enabled()) return;
-  auto directory = std::make_unique<JobDirectory>(*host_.files, options_.checkpoint.directory, name_,
-                                                  log_);
-  const PhaseScope phase(Phase::kRestore);
-  std::uint64_t after = 0;
-  if (!execute_.restore.empty()) {
-    directory->take_lock();
-    // Later than any start of the job that the checkpoint is of: its ids and its owner are older than ours.
-    given_ = std::make_unique<const CheckpointReader>(*host_.files, execute_.restore);
-    after = std::max(given_->manifest().incarnation, given_->manifest().id >> 32);
-  }
-  directory->open(after);
-  directory_ = std::move(directory);
-}
-
-// The path of execute() wins, until this start has checkpoints of its own.
-std::shared_ptr<const RestoredCheckpoint> JobControl::restore() {
-  const PhaseScope phase(Phase::kRestore);
-  if (execute_.restore.empty()) return directory_ ? restore_own() : nullptr;
-  const std::optional<Manifest> own =
-      directory_ ? directory_->newest_valid_of_this_start() : std::nullopt;
-  return own ? open_own(*own) : restore_path();
-}
-
-std::shared_ptr<const RestoredCheckpoint> JobControl::restore_own() {
-  std::optional<Manifest> manifest = directory_->newest_valid();
-  if (!manifest) return nullptr;
-  // That of a later instance: this one may have lost its lock.
-  if (manifest->id >> 32 > directory_->incarnation()) directory_->require_owned();
-  return open_own(std::move(*manifest));
-}
-
-std::shared_ptr<const RestoredCheckpoint> JobControl::open_own(Manifest manifest) const {
-  return checked(std::make_shared<const RestoredCheckpoint>(*host_.files, directory_->state_path(),
-                                                            std::move(manifest)),
-                 RestoreOrigin::kOwn);
-}
-
-std::shared_ptr<const RestoredCheckpoint> JobControl::restore_path() {
-  // Read again for every further attempt: it is not ours, and may have changed.
-  auto reader = std::exchange(given_, nullptr);
-  if (!reader) reader = std::make_unique<const CheckpointReader>(*host_.files, execute_.restore);
-  if (!reader->verified()) reader->verify();
-  const Manifest& manifest = reader->manifest();
-  const bool own = directory_ && directory_->has(manifest);
-  if (own) {
-    origin_ = RestoreOrigin::kOwn;
-  } else {
-    origin_ = manifest.job_name == name_ ? RestoreOrigin::kElsewhere : RestoreOrigin::kOtherJob;
-  }
-  auto restored = checked(reader->open(), origin_);
-  if (execute_.claim && !own) {
-    if (!manifest.savepoint) {
-      throw StateError("'" + execute_.restore + "' is a checkpoint of job '" + manifest.job_name +
-                       "' in that job's own directory: only a savepoint can be claimed");
-    }
-    claimed_ = manifest;
-    claimed_path_ = reader->directory();
-  }
-  return restored;
-}
-
-// As check_restore() decides.
-std::shared_ptr<const RestoredCheckpoint> JobControl::checked(
-    std::shared_ptr<const RestoredCheckpoint> restored, RestoreOrigin origin) const {
-  throw_if_refused(decide_restore(*restored, restoring_nodes(*plan_->graph, options_),
-                                  static_cast<std::uint32_t>(options_.max_parallelism),
-                                  options_.state.cold != nullptr, origin, execute_));
-  return restored;
-}
-
-// Restored splits keep their positions; new ones start where the source says.
-std::map<int, std::vector<SplitState>> JobControl::discover_splits(
-    const RestoredCheckpoint* restored) {
-  std::map<int, std::vector<SplitState>> splits;
-  for (std::size_t i = 0; i < plan_->graph->nodes().size(); ++i) {
-    const Transformation& node = plan_->graph->nodes()[i];
-    if (node.kind != NodeKind::kSource) continue;
-    std::map<std::string, SplitState> by_id;
-    std::vector<Split> old;
-    if (restored != nullptr) {
-      const RestoredNodeState state(*restored, state_id(*plan_->graph, static_cast<int>(i)));
-      std::vector<SplitState> states;
-      for (const View& bytes : state.operator_states(SourceOperator::kStateName)) {
-        decode_splits(bytes, states);
-      }
-      for (SplitState& split : states) {
-        old.push_back(split.split);
-        by_id.emplace(split.split.id, std::move(split));
-      }
-    }
-    const std::string name = node.uid.empty() ? node.name : node.uid;
-    const auto log = [&](LogLevel level, std::string_view message) {
-      log_.write(level, name + ": " + std::string(message));
-    };
-    for (Split& split : node.source->discover(old, *host_.clock, log)) {
-      const std::string id = split.id;
-      by_id.emplace(id, SplitState{.split = std::move(split)});
-    }
-    for (auto& [id, split] : by_id) splits[static_cast<int>(i)].push_back(std::move(split));
-    splits.try_emplace(static_cast<int>(i));
-  }
-  return splits;
-}
-
-Manifest JobControl::manifest_template(const RestoredCheckpoint* restored) const {
-  Manifest manifest;
-  // One of another place is not in this directory, where another may have its number.
-  const bool own = origin_ == RestoreOrigin::kOwn || restored == nullptr ||
-                   restored->manifest().id >> 32 == directory_->incarnation();
-  if (restored != nullptr && own) manifest.previous = restored->manifest().id;
-  manifest.job_name = name_;
-  manifest.max_parallelism = static_cast<std::uint32_t>(options_.max_parallelism);
-  for (const PlanChain& chain : plan_->chains) {
-    std::string text;
-    for (const int id : chain.nodes) {
-      const Transformation& node = plan_->graph->node(id);
-      text += (text.empty() ? "" : " -> ") + node.name;
-      if (!keeps_state(node)) continue;
-      manifest.nodes.push_back({.uid = state_id(*plan_->graph, id),
-                                .name = node.name,
-                                .parallelism = static_cast<std::uint32_t>(chain.parallelism)});
-    }
-    for (int i = 0; i < chain.parallelism; ++i) {
-      manifest.subtasks.push_back(
-          {.chain = text, .subtask = static_cast<std::uint32_t>(i), .state = {}});
-    }
-  }
-  return manifest;
 }
 
 // ---- running
@@ -457,6 +359,7 @@ bool JobControl::step_running() {
 }
 
 bool JobControl::take_events() {
+  if (event_lost_.exchange(false, std::memory_order_acquire)) throw std::bad_alloc();
   if (!events_.has_mail()) return false;
   for (Event& event : events_.take()) {
     if (event.attempt == attempt_number_ && attempt_) take(event);
@@ -583,7 +486,7 @@ bool JobControl::step_savepoint() {
   if (savepoint_->waits_for_output()) {
     if (!sinks_ || sinks_->all_published()) {
       if (sinks_) sinks_->fill_published(savepoint_->manifest());
-      savepoint_->start(*host_.files, directory_->state_path(), executor_->background(),
+      savepoint_->start(*host_.files, directory_->state_path(), cold_reading(), executor_->background(),
                         [this] { sem_post(&wake_); });
       return true;
     }
@@ -594,6 +497,23 @@ bool JobControl::step_savepoint() {
   if (!savepoint_->done()) return false;
   end_savepoint(savepoint_->error());
   return true;
+}
+
+ColdReading JobControl::cold_reading() {
+  ColdReading reading;
+  reading.backend = options_.state.cold;
+  if (reading.backend == nullptr) return reading;
+  // No job's: percent signs are followed by digits in their names.
+  reading.place = {.job = percent_encode(name_) + "%savepoint",
+                   .name = "read",
+                   .memory_bytes = kReadingBytes,
+                   .log = [this](LogLevel level, std::string_view message) { log_.write(level, message); }};
+  for (const Transformation& node : plan_->graph->nodes()) {
+    for (const StateSpec& state : node.states) {
+      for (const StateType* type : state.types) add_opaque_types(*type, reading.opaque);
+    }
+  }
+  return reading;
 }
 
 void JobControl::end_savepoint(const std::string& error) {
@@ -613,17 +533,17 @@ void JobControl::end_savepoint(const std::string& error) {
 
 // A checkpoint of our own is complete, and refers to nothing of the savepoint that this start began with.
 void JobControl::give_claimed_up() {
-  if (!claimed_) return;
+  std::optional<JobRestore::Claimed> claimed = restore_.take_claimed();
+  if (!claimed) return;
   executor_->background().submit_limited(
-      [files = host_.files, path = claimed_path_, manifest = std::move(*claimed_), log = &log_] {
+      [files = host_.files, savepoint = std::move(*claimed), log = &log_] {
         try {
-          remove_savepoint(*files, path, manifest);
+          remove_savepoint(*files, savepoint.path, savepoint.manifest);
         } catch (const std::exception& failure) {
-          log->warning("the savepoint '" + path + "' was not removed: " + failure.what());
+          log->warning("the savepoint '" + savepoint.path + "' was not removed: " + failure.what());
         }
         return std::size_t{0};
       });
-  claimed_.reset();
 }
 
 // Without checkpoints a stop ends the sources, and the end of all input ends the job.
@@ -668,7 +588,11 @@ void JobControl::drop_attempt() noexcept {
     if (visible_attempt_ != nullptr) {
       published_.nodes.clear();
       published_.splits.clear();
-      for (const Task* task : visible_attempt_->tasks()) task->add_status(published_);
+      try {
+        for (const Task* task : visible_attempt_->tasks()) task->add_status(published_);
+      } catch (const std::bad_alloc&) {
+        // The status lacks what there was no memory for.
+      }
     }
     visible_attempt_ = nullptr;
   }

@@ -26,7 +26,6 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
-#include "checkpoint/checkpoint_reader.h"
 #include "checkpoint/coordinator.h"
 #include "checkpoint/job_directory.h"
 #include "levada/job.h"
@@ -35,6 +34,7 @@
 #include "runtime/attempt.h"
 #include "runtime/checkpoint_requests.h"
 #include "runtime/executor.h"
+#include "runtime/job_restore.h"
 #include "runtime/pending_savepoint.h"
 #include "runtime/restart_policy.h"
 
@@ -102,12 +102,14 @@ class JobControl final : private TaskListener, private ExecutorListener {
     std::exception_ptr failure;
   };
 
-  void task_opened(int task) override;
-  void task_ended(int task) override;
-  void snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) override;
-  void task_finished(Task& task) override;
-  void task_failed(Task& task, std::exception_ptr failure) override;
-  void post(Event event);
+  void task_opened(int task) noexcept override;
+  void task_ended(int task) noexcept override;
+  void snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) noexcept override;
+  void task_finished(Task& task) noexcept override;
+  void task_failed(Task& task, std::exception_ptr failure) noexcept override;
+  void background_failed(std::exception_ptr failure) noexcept override;
+  template <class Make>
+  void post(Make make) noexcept;
 
   void run_thread();
   bool step_or_fail();
@@ -115,16 +117,6 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool start_attempt();
   bool prepare_attempt();
   void recover_sinks();
-  void open_directory();
-  std::shared_ptr<const RestoredCheckpoint> restore();
-  std::shared_ptr<const RestoredCheckpoint> restore_own();
-  std::shared_ptr<const RestoredCheckpoint> open_own(Manifest manifest) const;
-  std::shared_ptr<const RestoredCheckpoint> restore_path();
-  std::shared_ptr<const RestoredCheckpoint> checked(std::shared_ptr<const RestoredCheckpoint> restored,
-                                                    RestoreOrigin origin) const;
-  std::vector<Manifest> manifests_to_recover(const Manifest* restored) const;
-  std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored);
-  Manifest manifest_template(const RestoredCheckpoint* restored) const;
   bool step_running();
   bool take_events();
   void take(Event& event);
@@ -132,6 +124,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool step_final_checkpoint(bool all_read, bool stop);
   void trigger(CheckpointCoordinator::Trigger trigger);
   bool step_savepoint();
+  ColdReading cold_reading();
   void end_savepoint(const std::string& error);
   void give_claimed_up();
   bool step_draining();
@@ -153,6 +146,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   const ExecuteOptions execute_;
   Log log_;
   MemoryBudget memory_;
+  JobRestore restore_;
   std::unique_ptr<JobDirectory> directory_;
   std::unique_ptr<EpochSinks> sinks_;  // null: none is exactly once
   std::unique_ptr<Executor> executor_;
@@ -165,11 +159,6 @@ class JobControl final : private TaskListener, private ExecutorListener {
   // Of the control.
   std::unique_ptr<Attempt> attempt_;
   std::shared_ptr<const RestoredCheckpoint> restored_;  // of the attempt being prepared
-  // Where the checkpoint that this start began with came from.
-  RestoreOrigin origin_ = RestoreOrigin::kOwn;
-  std::unique_ptr<const CheckpointReader> given_;  // of the path to begin with, until the first attempt does
-  std::optional<Manifest> claimed_;  // the savepoint restored, while it is there and ours
-  std::string claimed_path_;
   std::unique_ptr<PendingSavepoint> savepoint_;
   bool preparing_ = false;
   bool draining_ = false;  // the final checkpoint is there, its output is not all published
@@ -185,6 +174,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   JobState state_ = JobState::kStarting;
 
   Mailbox<Event> events_;
+  std::atomic<bool> event_lost_{false};  // there was no memory for it
   std::atomic<int> current_attempt_{0};
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> cancel_requested_{false};

@@ -14,6 +14,7 @@ namespace levada {
 template <class Mail>
 class Mailbox {
  public:
+  /// Throws std::bad_alloc, and then nothing was posted.
   void post(Mail mail) {
     MutexLock lock(mutex_);
     mail_.push_back(std::move(mail));

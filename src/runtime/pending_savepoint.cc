@@ -11,7 +11,7 @@ namespace levada {
 // What the background jobs share; dies with the last of them.
 struct PendingSavepoint::Making {
   std::unique_ptr<SavepointExport> savepoint;
-  std::string error;
+  std::exception_ptr failure;
   std::function<void()> tell;
   std::atomic<bool> aborted{false};
   std::atomic<bool> done{false};
@@ -34,8 +34,8 @@ struct PendingSavepoint::Making {
         submit_step(making, background);
         return bytes;
       }
-    } catch (const std::exception& failure) {
-      making->error = failure.what();
+    } catch (const std::exception&) {
+      making->failure = std::current_exception();
     }
     making->savepoint.reset();
     making->done.store(true, std::memory_order_release);
@@ -55,11 +55,11 @@ PendingSavepoint::~PendingSavepoint() {
   if (making_) making_->aborted.store(true, std::memory_order_release);
 }
 
-void PendingSavepoint::start(FileSystem& files, const std::string& state_path,
+void PendingSavepoint::start(FileSystem& files, const std::string& state_path, ColdReading cold,
                              BackgroundQueue& background, std::function<void()> done) {
   making_ = std::make_shared<Making>();
-  making_->savepoint =
-      std::make_unique<SavepointExport>(files, state_path, std::move(manifest_), ticket_->path);
+  making_->savepoint = std::make_unique<SavepointExport>(files, state_path, std::move(manifest_),
+                                                         ticket_->path, std::move(cold));
   making_->tell = std::move(done);
   Making::submit_step(making_, background);
 }
@@ -68,6 +68,13 @@ bool PendingSavepoint::done() const noexcept {
   return making_ != nullptr && making_->done.load(std::memory_order_acquire);
 }
 
-const std::string& PendingSavepoint::error() const noexcept { return making_->error; }
+std::string PendingSavepoint::error() const {
+  if (!making_->failure) return {};
+  try {
+    std::rethrow_exception(making_->failure);
+  } catch (const std::exception& failure) {
+    return failure.what();
+  }
+}
 
 }  // namespace levada

@@ -12,6 +12,7 @@
 
 #include "base/file_system.h"
 #include "checkpoint/background.h"
+#include "checkpoint/canonical_state.h"
 #include "checkpoint/manifest.h"
 #include "levada/clock.h"
 #include "runtime/checkpoint_requests.h"
@@ -36,11 +37,11 @@ class PendingSavepoint {
   /// What to note the published output in. REQUIRES: waits_for_output().
   Manifest& manifest() noexcept { return manifest_; }
   /// The output is published. `done` is called when done() becomes true, from the background.
-  void start(FileSystem& files, const std::string& state_path, BackgroundQueue& background,
+  void start(FileSystem& files, const std::string& state_path, ColdReading cold, BackgroundQueue& background,
              std::function<void()> done);
   bool done() const noexcept;
   /// Why it failed; empty: it is there. REQUIRES: done().
-  const std::string& error() const noexcept;
+  std::string error() const;
 
  private:
   struct Making;

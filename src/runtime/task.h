@@ -49,9 +49,9 @@ std::string_view to_string(StepResult result);
 class TaskListener {
  public:
   virtual ~TaskListener() = default;
-  virtual void task_opened(int task) = 0;
-  virtual void task_ended(int task) = 0;
-  virtual void snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) = 0;
+  virtual void task_opened(int task) noexcept = 0;
+  virtual void task_ended(int task) noexcept = 0;
+  virtual void snapshot_done(int task, CheckpointId checkpoint, SnapshotResult result) noexcept = 0;
 };
 
 /// What a job tells a task.

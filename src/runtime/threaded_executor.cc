@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <exception>
 #include <string>
 #include <thread>
 #include <utility>
@@ -168,8 +169,9 @@ class ThreadedExecutor::PublisherThread final : public Waker {
 
 class ThreadedExecutor::Writer final : public BackgroundQueue {
  public:
-  Writer(const ThreadOptions& options, std::uint64_t bytes_per_second, const Clock& clock)
-      : clock_(clock), limit_(bytes_per_second) {
+  Writer(const ThreadOptions& options, std::uint64_t bytes_per_second, const Clock& clock,
+         const std::atomic<ExecutorListener*>& listener)
+      : clock_(clock), limit_(bytes_per_second), listener_(listener) {
     thread_ = start_thread(options.name_prefix + "-files", options.on_start, options.on_stop,
                            [this] { run(); });
   }
@@ -216,8 +218,12 @@ class ThreadedExecutor::Writer final : public BackgroundQueue {
           limited_.pop_front();
         }
       }
-      if (job) job();
-      if (limited) limit_.take(limited(), clock_.steady_now());
+      try {
+        if (job) job();
+        if (limited) limit_.take(limited(), clock_.steady_now());
+      } catch (...) {
+        if (ExecutorListener* const listener = listener_) listener->background_failed(std::current_exception());
+      }
     }
   }
 
@@ -228,6 +234,7 @@ class ThreadedExecutor::Writer final : public BackgroundQueue {
 
   const Clock& clock_;
   RateLimit limit_;  // of the thread
+  const std::atomic<ExecutorListener*>& listener_;
   Mutex mutex_;
   CondVar changed_;
   std::deque<std::function<void()>> jobs_ LEVADA_GUARDED_BY(mutex_);
@@ -243,7 +250,7 @@ ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, std::uint
     : options_(std::move(options)),
       worker_count_(options_.count > 0 ? options_.count : workers),
       clock_(clock),
-      writer_(std::make_unique<Writer>(options_, bytes_per_second, clock)) {}
+      writer_(std::make_unique<Writer>(options_, bytes_per_second, clock, listener_)) {}
 
 ThreadedExecutor::~ThreadedExecutor() {
   stop();
@@ -263,6 +270,7 @@ void ThreadedExecutor::stop_publishers() noexcept { publishers_.clear(); }
 BackgroundQueue& ThreadedExecutor::background() { return *writer_; }
 
 void ThreadedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& listener) {
+  listener_ = &listener;
   workers_.clear();
   std::vector<std::unique_ptr<Worker>> own;
   for (int i = 0; i < worker_count_; ++i) {

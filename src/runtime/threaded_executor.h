@@ -9,6 +9,7 @@
 //                until the source is closed.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -39,6 +40,7 @@ class ThreadedExecutor final : public Executor {
   ThreadOptions options_;
   int worker_count_;
   const Clock& clock_;
+  std::atomic<ExecutorListener*> listener_{nullptr};  // once there are tasks
   std::unique_ptr<Writer> writer_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<PublisherThread>> publishers_;

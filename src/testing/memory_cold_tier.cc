@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "levada/detail/cold_queue.h"
 #include "levada/error.h"
 
 namespace levada::testing {
@@ -77,6 +78,13 @@ void MemoryColdTier::remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& r
   for (const auto& [first, last] : ranges) {
     map_.erase(map_.lower_bound(first), map_.lower_bound(last));
   }
+}
+
+void MemoryColdTier::expire(const ColdExpiry& expiry) {
+  MutexLock lock(mutex_);
+  std::erase_if(map_, [&](const auto& entry) {
+    return detail::cold_table(entry.first) == expiry.table && expiry.expired(entry.second, expiry.before_us);
+  });
 }
 
 void MemoryColdTier::write_checkpoint(ColdFiles& into) {

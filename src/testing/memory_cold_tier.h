@@ -22,6 +22,8 @@ class MemoryColdTier final : public ColdTier {
   std::unique_ptr<ColdCursor> scan(std::string_view first, std::string_view last) override;
   void take_in(const ColdRun& run) override;
   void remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& ranges) override;
+  /// Drops it at once.
+  void expire(const ColdExpiry& expiry) override;
   void write_checkpoint(ColdFiles& into) override;
 
   /// The change after `changes` more fails.

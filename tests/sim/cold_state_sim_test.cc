@@ -70,6 +70,7 @@ class CountingBackend final : public ColdBackend {
     void remove_ranges(const std::vector<std::pair<Bytes, Bytes>>& ranges) override {
       tier_.remove_ranges(ranges);
     }
+    void expire(const ColdExpiry& expiry) override { tier_.expire(expiry); }
     void write_checkpoint(ColdFiles& into) override { tier_.write_checkpoint(into); }
 
    private:

@@ -57,6 +57,8 @@ class ColdQueue {
 constexpr std::size_t kColdPrefixBytes = 2 + 4 + 8;
 /// Appends what keys of that group, table and namespace begin with.
 void put_cold_prefix(Bytes& out, std::uint32_t group, std::uint32_t table, std::int64_t name_space);
+/// The table in a key.
+std::uint32_t cold_table(std::string_view key);
 /// The namespace in a key.
 std::int64_t cold_name_space(std::string_view key);
 /// The least bytes greater than all that begin with `prefix`. REQUIRES: there are such.

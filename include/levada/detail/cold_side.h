@@ -28,6 +28,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string_view>
 #include <type_traits>
@@ -69,16 +70,14 @@ class ColdSide {
   template <class Space, class KeyAt>
   void make_ready(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
                   std::size_t last) {
-    land();
-    if (short_of_memory()) make_room_for(space);
-    if (tidying_) tidy();
+    make_room(space);
     if (space.cold) fetch(space, hashes, key_at, first, last);
   }
   /// Before one key is looked up. Nothing leaves: what the caller knows of other entries stays true.
   template <class Space, class KeyView>
   void fetch_one(Space& space, std::uint64_t hash, KeyView&& key) {
     if (!space.cold) return;
-    const auto key_at = [&](std::size_t) -> decltype(auto) { return static_cast<KeyView&&>(key); };
+    const auto key_at = [&](std::size_t) -> typename Table::KeyView { return key; };
     fetch(space, &hash, key_at, 0, 1);
   }
   /// The same as make_ready() without rows.
@@ -129,6 +128,21 @@ class ColdSide {
     const auto removing = queue_.submit(
         [ranges = std::move(ranges)](ColdTier& tier) { tier.remove_ranges(ranges); });
     flights_.push_back({.ticket = removing});
+  }
+
+  /// What was last updated by then is not wanted any more.
+  void expire(std::int64_t before_us) {
+    const auto expired = [](std::string_view bytes, std::int64_t before) {
+      try {
+        View in(bytes);
+        typename Table::Value value{};
+        Serde<typename Table::Value>::read(in, value);
+        return value.forget(before);
+      } catch (const std::exception&) {
+        return false;  // whoever reads it says so
+      }
+    };
+    queue_.tier().expire({.table = number_, .expired = expired, .before_us = before_us});
   }
 
   /// A snapshot begins: what is pinned is in the tier's checkpoint, which must not be submitted before.
@@ -196,6 +210,22 @@ class ColdSide {
     std::uint32_t bytes = 0;
     std::uint64_t hash = 0;
   };
+  // The keys of rows. What looks for them is made once and not for every loop over rows.
+  class Keys {
+   public:
+    template <class KeyAt>
+    explicit Keys(KeyAt& key_at)
+        : key_at_(&key_at), call_([](const void* of, std::size_t row) -> typename Table::KeyView {
+            return (*static_cast<const KeyAt*>(of))(row);
+          }) {
+      static_assert(std::is_same_v<decltype(key_at(0)), typename Table::KeyView>, "it would refer to what is gone");
+    }
+    typename Table::KeyView operator[](std::size_t row) const { return call_(key_at_, row); }
+
+   private:
+    const void* key_at_;
+    typename Table::KeyView (*call_)(const void*, std::size_t);
+  };
 
   // ---- keys and values as bytes
 
@@ -255,9 +285,11 @@ class ColdSide {
   }
 
   template <class KeyAt>
-  void fetch(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
-             std::size_t last) {
-    note_misses(space, hashes, key_at, first, last);
+  void fetch(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first, std::size_t last) {
+    fetch(space, hashes, Keys(key_at), first, last);
+  }
+  void fetch(Space& space, const std::uint64_t* hashes, Keys keys, std::size_t first, std::size_t last) {
+    note_misses(space, hashes, keys, first, last);
     if (misses_.empty()) return;
     const auto key_of = [&](const Miss& miss) {
       return std::string_view(miss_bytes_).substr(miss.at, miss.bytes);
@@ -276,9 +308,7 @@ class ColdSide {
     }
   }
 
-  template <class KeyAt>
-  void note_misses(Space& space, const std::uint64_t* hashes, KeyAt& key_at, std::size_t first,
-                   std::size_t last) {
+  void note_misses(Space& space, const std::uint64_t* hashes, Keys keys, std::size_t first, std::size_t last) {
     misses_.clear();
     miss_bytes_.clear();
     constexpr std::size_t kAhead = 16;
@@ -289,7 +319,7 @@ class ColdSide {
     for (std::size_t row = first; row < std::min(first + kAhead, last); ++row) fetch(row);
     for (std::size_t row = first; row < last; ++row) {
       if (row + kAhead < last) fetch(row + kAhead);
-      typename Table::KeyView key = key_at(row);
+      typename Table::KeyView key = keys[row];
       if (table_.look_up(space, hashes[row], key) != nullptr) continue;
       Miss miss{.at = miss_bytes_.size(), .hash = hashes[row]};
       put_prefix(miss_bytes_, space, table_.group_of(space, hashes[row]));

@@ -22,7 +22,7 @@ namespace levada::detail {
 
 /// The table of one state; V is what is kept of a key.
 template <class K, class V>
-class KeyedTable : public BoundState {
+class KeyedTable : public BoundState, private ColdState<K> {
  public:
   using Table = TypedTable<K, V>;
   using Entry = typename Table::Entry;
@@ -32,7 +32,9 @@ class KeyedTable : public BoundState {
         table_(state_table_name(member.name()), *scope.context),
         space_(table_.space(0)),
         ttl_us_(member.options().ttl.count()),
-        refreshes_(member.options().update == TtlUpdate::kOnReadAndWrite) {}
+        refreshes_(member.options().update == TtlUpdate::kOnReadAndWrite) {
+    if (table_.has_cold_tier()) scope.cold.push_back(this);
+  }
 
   void restore(const RestoredState& state, const OperatorContext& context) override {
     state.read_table(table_, context.key_groups.first, context.key_groups.last);
@@ -43,7 +45,6 @@ class KeyedTable : public BoundState {
     context.put_table(table_);
   }
   void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) override {
-    table_.make_room(space_);  // nothing of it is held between two rows
     table_.prefetch(space_, hashes, first, last);
   }
   void settle() override {
@@ -95,6 +96,15 @@ class KeyedTable : public BoundState {
   bool refreshes() const { return refreshes_; }
 
  private:
+  void make_ready(const KeyColumn<K>& keys, const std::uint64_t* hashes, std::size_t first,
+                  std::size_t last) override {
+    const auto key_at = [&](std::size_t row) -> typename Table::KeyView {
+      return Table::Key::view(keys[row], key_bytes_);
+    };
+    table_.make_ready(space_, hashes, key_at, first, last);
+  }
+  void make_room() override { table_.make_room(space_); }
+
   CurrentKey<K>& key_at_hand() {
     if (!scope_.current.there()) [[unlikely]] throw_no_key(table_.name());
     return scope_.current;

@@ -169,6 +169,24 @@ class UnkeyedKernel : public FunctionKernel<FunctionScope, R, F> {
   }
 };
 
+/// Two inputs without keys.
+template <class T, class U, class R, class F>
+class UnkeyedConnectedKernel final : public FunctionKernel<FunctionScope, R, F> {
+ public:
+  using FunctionKernel<FunctionScope, R, F>::FunctionKernel;
+
+  std::size_t process(std::size_t input, const Batch& batch, std::size_t first_row, Output& out) override {
+    if (input == 0) {
+      return this->template run_unkeyed<T, Context<R>>(
+          batch, first_row, out,
+          [this](const T& row, Context<R>& context) { this->function_.process_left(row, context); });
+    }
+    return this->template run_unkeyed<U, Context<R>>(
+        batch, first_row, out,
+        [this](const U& row, Context<R>& context) { this->function_.process_right(row, context); });
+  }
+};
+
 /// What kernels of keyed functions have in common.
 template <class K, class R, class F>
 class KeyedFunctionKernel : public FunctionKernel<KeyedScope<K>, R, F> {
@@ -201,6 +219,7 @@ class KeyedFunctionKernel : public FunctionKernel<KeyedScope<K>, R, F> {
   void fire(TimeDomain domain, Output& out) override {
     if constexpr (kTimers) {
       if (!this->scope_.timers(domain).take(timer_)) return;
+      for (ColdState<K>* state : this->scope_.cold) state->make_room();
       const Timestamp at{Duration{timer_.time_us}};
       KeyContext context(out, this->scope_);
       context.set_times(at, domain == TimeDomain::kEventTime ? at : kNoTimestamp);
@@ -228,6 +247,7 @@ class KeyedFunctionKernel : public FunctionKernel<KeyedScope<K>, R, F> {
     const std::size_t size = batch.size();
     KeyContext context(out, this->scope_);
     std::size_t row = first_row;
+    for (ColdState<K>* state : this->scope_.cold) state->make_ready(keys, hashes, row, size);
     prefetch(hashes, row, std::min(row + kAhead, size));
     while (row < size) {
       const std::size_t last = std::min(row + kAhead, size);

@@ -319,11 +319,12 @@ class TypedTable final : public StateTable {
     return true;
   }
 
-  /// The next snapshot leaves out what was last updated at or before this time.
+  /// The next snapshot leaves out what was last updated at or before this time; a cold tier may drop it.
   void leave_out(std::int64_t before_us)
     requires Expires<V>
   {
     left_out_us_ = before_us;
+    if (cold_) cold_->expire(before_us);
   }
 
   /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
@@ -357,8 +358,13 @@ class TypedTable final : public StateTable {
     }
   }
 
-  /// Lets entries leave for the cold tier when memory is wanted: between rows, for tables that at(), find() and
-  /// remove() are called of, which let none leave.
+  /// For tables that at(), find() and remove() are called of, which let no entry leave for the cold tier: lets
+  /// entries leave when memory is wanted, and brings those of the keys of rows [first, last) into the table.
+  template <class KeyAt>
+  void make_ready(Space& space, const std::uint64_t* hashes, KeyAt key_at, std::size_t first, std::size_t last) {
+    if (cold_) cold_->make_ready(space, hashes, key_at, first, last);
+  }
+  /// The same without rows.
   void make_room(Space& space) {
     if (cold_) cold_->make_room(space);
   }

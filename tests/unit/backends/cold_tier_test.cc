@@ -185,6 +185,56 @@ TEST_P(ColdTierContract, ACursorSeesTheTierAsItWas) {
   EXPECT_EQ(found, then);
 }
 
+// A value is the time of its last update.
+TEST_P(ColdTierContract, DropsNothingButWhatHasExpired) {
+  constexpr std::uint32_t kTable = 11, kOther = 12;
+  const auto expired = [](std::string_view value, std::int64_t before) {
+    return View(value).take_number<std::int64_t>() <= before;
+  };
+  const auto tier = backend->open(place(), nullptr);
+  std::map<Bytes, std::int64_t> model;
+  std::int64_t now = 0;
+  std::size_t gone = 0;
+  // Until much of what may go is gone: compactions come when there are runs enough.
+  for (int step = 0; step < 400 && gone < 500; ++step) {
+    ColdRun run;
+    std::set<std::uint64_t> numbers;
+    for (int i = 0; i < 100; ++i) numbers.insert(below(4000));
+    for (const std::uint64_t n : numbers) {
+      Bytes key;
+      detail::put_cold_prefix(key, static_cast<std::uint32_t>(n % 7), n % 5 == 0 ? kOther : kTable, 0);
+      key += std::to_string(n);
+      run.begin(n, false);
+      run.bytes() += key;
+      run.end_key();
+      put_number(run.bytes(), ++now);
+      run.end();
+      model[key] = now;
+    }
+    tier->take_in(run);
+    const std::int64_t before = now - 600;
+    tier->expire({.table = kTable, .expired = expired, .before_us = before});
+    std::map<Bytes, std::int64_t> found;
+    const auto cursor = tier->scan(Bytes(1, '\0'), Bytes(1, '\xff'));
+    for (; cursor->valid(); cursor->next()) {
+      ASSERT_TRUE(found.emplace(cursor->key(), View(cursor->value()).take_number<std::int64_t>()).second);
+    }
+    gone = 0;
+    for (const auto& [key, time] : model) {
+      const auto at = found.find(key);
+      if (at != found.end()) {
+        ASSERT_EQ(at->second, time);
+      } else {
+        ASSERT_EQ(detail::cold_table(key), kTable);
+        ASSERT_LE(time, before);
+        ++gone;
+      }
+    }
+    ASSERT_EQ(found.size() + gone, model.size());
+  }
+  EXPECT_GE(gone, 500u);
+}
+
 TEST_P(ColdTierContract, StartsEmptyOverWhatAnEarlierStartLeft) {
   Map model;
   const auto leave = [&] {

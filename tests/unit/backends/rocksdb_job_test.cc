@@ -6,10 +6,14 @@
 #include <atomic>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "levada/levada.h"
 #include "levada/rocksdb.h"
+#include "levada/savepoint_writer.h"
+#include "levada/state_reader.h"
 #include "support/rows.h"
 #include "support/temp_dir.h"
 
@@ -46,9 +50,9 @@ EnvironmentOptions options_in(const testing::TempDir& directory, int parallelism
           }};
 }
 
-auto rows_of(StreamEnvironment& env) {
+auto rows_of(StreamEnvironment& env, double rate = 250'000) {
   return env
-      .generate<Row>(make_row, {.rows = kRows, .rate = 250'000, .splits = 2},
+      .generate<Row>(make_row, {.rows = kRows, .rate = rate, .splits = 2},
                      event_time(&Row::at, {.bounded_out_of_orderness = 1ms}))
       .uid("rows")
       .key_by(&Row::key);
@@ -138,37 +142,209 @@ TEST(RocksDbJob, FiresWindowsWithAllTheirRowsThroughStopsAndRescales) {
   ASSERT_EQ(totals, expected);
 }
 
-TEST(RocksDbJob, SaysThatStateInMemoryCannotReadItsCheckpoint) {
+// ---- savepoints move a job from one backend to the other
+
+EnvironmentOptions in_memory(const testing::TempDir& directory, int parallelism) {
+  EnvironmentOptions options = options_in(directory, parallelism);
+  options.state = memory_state();
+  options.memory = 256_MiB;
+  return options;
+}
+
+// Something is in a tier.
+bool has_runs(const testing::TempDir& directory) {
+  std::error_code gone;  // tiers delete files meanwhile
+  for (auto at = std::filesystem::recursive_directory_iterator(directory / "cold", gone);
+       !gone && at != std::filesystem::recursive_directory_iterator(); at.increment(gone)) {
+    if (at->path().extension() == ".sst") return true;
+  }
+  return false;
+}
+
+// Runs the job in parts, in RocksDB and in memory in turn, each from the savepoint of the one before; all but the
+// last are slow, so that there are rows left for it. Calls check(path) with each savepoint.
+template <class Build, class Check>
+void run_through_savepoints(const testing::TempDir& directory, Build build, Check check) {
+  const std::vector<int> parallelisms = {2, 3, 1, 2};
+  std::string savepoint;
+  for (std::size_t part = 0; part < parallelisms.size(); ++part) {
+    const bool cold = part % 2 == 0;
+    StreamEnvironment env(cold ? options_in(directory, parallelisms[part])
+                               : in_memory(directory, parallelisms[part]));
+    const bool last = part + 1 == parallelisms.size();
+    build(env, last ? 0 : 40'000);
+    Job job = env.execute_async("cold", {.restore = savepoint});
+    const auto ready = [&] {
+      return job.status().checkpoints_completed >= 3 && (!cold || has_runs(directory));
+    };
+    while (!ready() && !job.wait_for(1ms)) {
+    }
+    EXPECT_EQ(job.status().restored_from.has_value(), part > 0);
+    if (last) return job.wait();
+    savepoint = job.stop_with_savepoint(directory / ("savepoint-" + std::to_string(part)), {.drain = false});
+    StateReader(savepoint).verify();
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(savepoint)) {
+      EXPECT_NE(entry.path().filename().string().substr(0, 4), "tmp-") << entry.path();
+    }
+    check(savepoint);
+  }
+}
+
+TEST(RocksDbJob, MovesRollingStateToMemoryAndBackBySavepoints) {
   const testing::TempDir directory;
   Collected<Sum> collected;
-  const auto build = [&](StreamEnvironment& env) {
-    rows_of(env)
+  const auto build = [&](StreamEnvironment& env, double rate) {
+    rows_of(env, rate)
+        .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
+        .uid("sums")
+        .collect_into(collected)
+        .uid("out");
+  };
+  run_through_savepoints(directory, build, [&](const std::string& path) {
+    std::map<std::int64_t, Sum> last;
+    for (const Sum& row : collected.rows()) last[row.key] = row;
+    std::size_t entries = 0;
+    const StateReader reader(path);
+    const std::vector<StateInfo> states = reader.states();
+    for (const StateInfo& state : states) {
+      if (!state.keyed) continue;
+      EXPECT_EQ(state.entries, last.size());
+      reader.read_json(state.uid, state.name, [&](const JsonEntry& entry) {
+        const auto known = last.find(std::stoll(std::string(entry.key)));
+        ASSERT_NE(known, last.end()) << entry.key;
+        EXPECT_NE(entry.value.find(std::to_string(known->second.total)), std::string::npos)
+            << entry.key << ": " << entry.value;
+        ++entries;
+      });
+    }
+    EXPECT_EQ(entries, last.size());
+  });
+  ASSERT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
+  std::map<std::int64_t, Sum> last;
+  for (const Sum& row : collected.rows()) {
+    ASSERT_EQ(row.count, last[row.key].count + 1) << row.key;
+    last[row.key] = row;
+  }
+}
+
+TEST(RocksDbJob, MovesWindowsToMemoryAndBackBySavepoints) {
+  const testing::TempDir directory;
+  Collected<Total> collected;
+  const auto build = [&](StreamEnvironment& env, double rate) {
+    rows_of(env, rate)
+        .window(tumbling(Duration{kSize}))
+        .aggregate(key().as(&Total::key), window_start().as(&Total::start), count().as(&Total::count),
+                   sum(&Row::value).as(&Total::total))
+        .uid("totals")
+        .collect_into(collected)
+        .uid("out");
+  };
+  run_through_savepoints(directory, build, [](const std::string&) {});
+  std::int64_t rows = 0;
+  std::set<std::pair<std::int64_t, Timestamp>> fired;
+  for (const Total& row : collected.rows()) {
+    EXPECT_TRUE(fired.emplace(row.key, row.start).second) << row.key;
+    rows += row.count;
+  }
+  EXPECT_EQ(rows, kRows);
+}
+
+struct Seen {
+  std::int64_t key = 0, value = 0, count = 0, different = 0;
+};
+LEVADA_RECORD(Seen, key, value, count, different)
+
+bool forgets(std::int64_t key, std::int64_t value) { return (key + value) % 3 == 0; }
+std::string name_of(std::int64_t value) { return "value " + std::to_string(value % 5); }
+
+// Forgets a key now and then, so that entries go which the tier has.
+struct Watch {
+  ValueState<std::int64_t> count{"count"};
+  MapState<std::string, std::int64_t> values{"values"};
+
+  void process(const Row& row, KeyedContext<std::int64_t, Seen>& ctx) {
+    ++count.get();
+    values.put(name_of(row.value), row.value);
+    std::int64_t different = 0;
+    values.for_each([&](const std::string&, std::int64_t) { ++different; });
+    ctx.emit({row.key, row.value, count.get(), different});
+    if (!forgets(row.key, row.value)) return;
+    count.clear();
+    values.clear();
+  }
+};
+
+TEST(RocksDbJob, MovesWhatFunctionsKeepAndForgetToMemoryAndBackBySavepoints) {
+  const testing::TempDir directory;
+  Collected<Seen> collected;
+  const auto build = [&](StreamEnvironment& env, double rate) {
+    rows_of(env, rate).process<Seen>(Watch{}).uid("watch").collect_into(collected).uid("out");
+  };
+  run_through_savepoints(directory, build, [](const std::string&) {});
+  std::map<std::int64_t, std::pair<std::int64_t, std::set<std::string>>> known;
+  std::map<std::pair<std::int64_t, std::int64_t>, int> left;
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    const Row row = make_row(static_cast<std::uint64_t>(i));
+    ++left[{row.key, row.value}];
+  }
+  for (const Seen& row : collected.rows()) {
+    auto& [count, names] = known[row.key];
+    names.insert(name_of(row.value));
+    ASSERT_EQ(row.count, ++count) << row.key;
+    ASSERT_EQ(row.different, static_cast<std::int64_t>(names.size())) << row.key;
+    if (forgets(row.key, row.value)) known.erase(row.key);
+    ASSERT_GE(--left[std::pair(row.key, row.value)], 0);
+  }
+  EXPECT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
+}
+
+// ---- its checkpoints are RocksDB's
+
+TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
+  const testing::TempDir directory;
+  Collected<Sum> collected;
+  const auto build = [&](StreamEnvironment& env, double rate) {
+    rows_of(env, rate)
         .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
         .uid("sums")
         .collect_into(collected)
         .uid("out");
   };
   {
-    StreamEnvironment env(options_in(directory, 1));
-    build(env);
+    StreamEnvironment env(options_in(directory, 2));
+    build(env, 40'000);
     Job job = env.execute_async("cold");
-    while (job.status().checkpoints_completed < 3 && !job.wait_for(1ms)) {
+    while ((job.status().checkpoints_completed < 3 || !has_runs(directory)) && !job.wait_for(1ms)) {
     }
+    job.checkpoint();
     job.request_stop();
     job.wait();
   }
-  EnvironmentOptions options = options_in(directory, 1);
-  options.state = memory_state();
-  options.memory = 64_MiB;
+  EnvironmentOptions options = in_memory(directory, 3);
   options.restart = no_restart();
   options.log = {};
-  StreamEnvironment env(options);
-  build(env);
+  const auto run = [&](const std::string& restore) {
+    StreamEnvironment env(options);
+    build(env, 0);
+    env.execute("cold", {.restore = restore});
+  };
   try {
-    env.execute("cold");
+    run({});
     FAIL() << "state was lost silently";
   } catch (const JobError& error) {
     EXPECT_NE(std::string(error.what()).find("cold tier"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("make_savepoint()"), std::string::npos) << error.what();
+  }
+  const std::string checkpoint = directory / "checkpoints/cold", savepoint = directory / "made";
+  EXPECT_THROW(make_savepoint(checkpoint, savepoint), StateError) << "nothing here can read the tier";
+  EXPECT_FALSE(std::filesystem::exists(savepoint));
+  make_savepoint(checkpoint, savepoint, options_in(directory, 1).state);
+  run(savepoint);
+  ASSERT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
+  std::map<std::int64_t, Sum> last;
+  for (const Sum& row : collected.rows()) {
+    ASSERT_EQ(row.count, last[row.key].count + 1) << row.key;
+    last[row.key] = row;
   }
 }
 

@@ -471,6 +471,29 @@ TEST(ConnectedStreamsOperator, BothInputsSeeTheStateOfTheKey) {
   }
 }
 
+struct Both {
+  OperatorState<std::string> seen{"seen"};
+
+  void process_left(const Order& order, Context<Said>& ctx) { note("left " + order.verb, ctx); }
+  void process_right(const Said& said, Context<Said>& ctx) { note("right " + said.text, ctx); }
+  void note(const std::string& what, Context<Said>& ctx) {
+    seen.add(what);
+    ctx.emit({what, std::to_string(seen.get().size())});
+  }
+};
+
+TEST(ConnectedStreamsOperator, TwoStreamsWithoutKeysHaveOneFunction) {
+  TwoInputHarness<Order, Said, Said> harness([](DataStream<Order> orders, DataStream<Said> said) {
+    return orders.connect(said).process<Said>(Both{}).uid("both");
+  });
+  harness.push_left({"a", "1"});
+  harness.push_right({"b", "2"});
+  EXPECT_THAT(harness.take(), ElementsAre(Said{"left 1", "1"}, Said{"right 2", "2"}));
+  harness.restore(harness.snapshot(), 1);
+  harness.push_left({"a", "3"});
+  EXPECT_THAT(harness.take(), ElementsAre(Said{"left 3", "3"}));
+}
+
 // ---- broadcast state
 
 struct Limits {
