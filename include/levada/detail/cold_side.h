@@ -37,6 +37,8 @@
 
 #include "levada/bytes.h"
 #include "levada/cold_tier.h"
+#include "levada/detail/cold_flights.h"
+#include "levada/detail/cold_misses.h"
 #include "levada/detail/cold_queue.h"
 #include "levada/memory.h"
 #include "levada/serde.h"
@@ -47,14 +49,12 @@ template <class Table>
 class ColdSide {
  public:
   ColdSide(Table& table, ColdQueue& queue, std::string_view node)
-      : table_(table), queue_(queue), number_(queue.add_table(node, table.name())) {
+      : table_(table),
+        tier_(queue.tier()),
+        number_(queue.add_table(node, table.name())),
+        flights_(queue, table.share_) {
     discover();
   }
-  ~ColdSide() {
-    for (const Flight& flight : flights_) table_.share_.release(flight.charged);
-  }
-  ColdSide(const ColdSide&) = delete;
-  ColdSide& operator=(const ColdSide&) = delete;
 
   template <class Entry>
   static bool dirty(const Entry& entry) {
@@ -101,7 +101,7 @@ class ColdSide {
     if (short_of_memory()) make_room_for(space);
     Bytes first;
     put_prefix(first, space, group);
-    const auto cursor = queue_.tier().scan(first, cold_prefix_end(first));
+    const auto cursor = tier_.scan(first, cold_prefix_end(first));
     for (; cursor->valid(); cursor->next()) {
       const std::string_view key = cursor->key().substr(kColdPrefixBytes);
       put_clean(space, key, cursor->value());
@@ -117,7 +117,6 @@ class ColdSide {
   template <class Space>
   void forget(Space& space) {
     if (!may_have(space)) return;
-    submit();
     std::vector<std::pair<Bytes, Bytes>> ranges;
     for (const auto& group : space.groups) {
       Bytes first;
@@ -125,9 +124,7 @@ class ColdSide {
       Bytes last = cold_prefix_end(first);
       ranges.emplace_back(std::move(first), std::move(last));
     }
-    const auto removing = queue_.submit(
-        [ranges = std::move(ranges)](ColdTier& tier) { tier.remove_ranges(ranges); });
-    flights_.push_back({.ticket = removing});
+    flights_.remove_ranges(std::move(ranges));
   }
 
   /// What was last updated by then is not wanted any more.
@@ -142,12 +139,12 @@ class ColdSide {
         return false;  // whoever reads it says so
       }
     };
-    queue_.tier().expire({.table = number_, .expired = expired, .before_us = before_us});
+    tier_.expire({.table = number_, .expired = expired, .before_us = before_us});
   }
 
   /// A snapshot begins: what is pinned is in the tier's checkpoint, which must not be submitted before.
   void before_snapshot() {
-    submit();
+    flights_.submit();
     changed_ = unchanged_ = 0;
   }
   /// A snapshot captures a dirty or aged entry.
@@ -190,26 +187,6 @@ class ColdSide {
   static constexpr std::size_t kTidyMin = 1024;
   static constexpr std::size_t kTidySlots = 2048;  // with a batch
 
-  // Entries of one space in a run.
-  struct Part {
-    std::int64_t space = 0;
-    std::uint64_t id = 0;
-    std::size_t first = 0, last = 0;  // of the run's
-  };
-  // A change on its way into the tier; without entries it only removes ranges.
-  struct Flight {
-    std::shared_ptr<const ColdRun> run{};
-    std::vector<Part> parts{};
-    std::vector<const Group*> groups{};
-    bool stays = false;  // its entries stay in the table, as clean
-    std::size_t charged = 0;
-    ColdQueue::Ticket ticket{};
-  };
-  struct Miss {
-    std::size_t at = 0;
-    std::uint32_t bytes = 0;
-    std::uint64_t hash = 0;
-  };
   // The keys of rows. What looks for them is made once and not for every loop over rows.
   class Keys {
    public:
@@ -273,7 +250,7 @@ class ColdSide {
       Bytes first;
       put_cold_prefix(first, group, number_, INT64_MIN);
       const Bytes last = cold_prefix_end(std::string_view(first).substr(0, 2 + 4));
-      const auto cursor = queue_.tier().scan(first, last);
+      const auto cursor = tier_.scan(first, last);
       while (cursor->valid()) {
         const std::int64_t name = cold_name_space(cursor->key());
         table_.space(name).cold = true;
@@ -291,26 +268,14 @@ class ColdSide {
   void fetch(Space& space, const std::uint64_t* hashes, Keys keys, std::size_t first, std::size_t last) {
     note_misses(space, hashes, keys, first, last);
     if (misses_.empty()) return;
-    const auto key_of = [&](const Miss& miss) {
-      return std::string_view(miss_bytes_).substr(miss.at, miss.bytes);
-    };
-    std::sort(misses_.begin(), misses_.end(),
-              [&](const Miss& a, const Miss& b) { return key_of(a) < key_of(b); });
-    misses_.erase(std::unique(misses_.begin(), misses_.end(),
-                              [&](const Miss& a, const Miss& b) { return key_of(a) == key_of(b); }),
-                  misses_.end());
-    miss_keys_.clear();
-    for (const Miss& miss : misses_) miss_keys_.push_back(key_of(miss));
-    queue_.tier().get(miss_keys_, values_);
+    misses_.look_up(tier_);
     for (std::size_t i = 0; i < misses_.size(); ++i) {
-      if (!values_.found[i]) continue;
-      put_clean(space, miss_keys_[i].substr(kColdPrefixBytes), values_.values[i]);
+      if (misses_.found(i)) put_clean(space, misses_.key(i).substr(kColdPrefixBytes), misses_.value(i));
     }
   }
 
   void note_misses(Space& space, const std::uint64_t* hashes, Keys keys, std::size_t first, std::size_t last) {
     misses_.clear();
-    miss_bytes_.clear();
     constexpr std::size_t kAhead = 16;
     const auto fetch = [&](std::size_t row) {
       Group& group = table_.group_of(space, hashes[row]);
@@ -321,11 +286,9 @@ class ColdSide {
       if (row + kAhead < last) fetch(row + kAhead);
       typename Table::KeyView key = keys[row];
       if (table_.look_up(space, hashes[row], key) != nullptr) continue;
-      Miss miss{.at = miss_bytes_.size(), .hash = hashes[row]};
-      put_prefix(miss_bytes_, space, table_.group_of(space, hashes[row]));
-      put_key(miss_bytes_, key);
-      miss.bytes = static_cast<std::uint32_t>(miss_bytes_.size() - miss.at);
-      misses_.push_back(miss);
+      put_prefix(misses_.bytes(), space, table_.group_of(space, hashes[row]));
+      put_key(misses_.bytes(), key);
+      misses_.add();
     }
   }
 
@@ -365,7 +328,7 @@ class ColdSide {
       for (Group& group : space.groups) {
         const std::size_t roomy = room_of(space, group) * kRoomy / 16;
         if (group.size <= roomy) continue;
-        if (in_flight(group)) {
+        if (flights_.has(&group)) {
           if (!crowded(group)) continue;
           land_all();
         }
@@ -373,7 +336,7 @@ class ColdSide {
       }
     }
     pass_others(space);
-    submit();
+    flights_.submit();
   }
 
   // The clock goes on over the groups of the other spaces: what is not written any more leaves.
@@ -387,7 +350,7 @@ class ColdSide {
       hand_space_ = at->first;
       if (&space != &current && !space.dying && hand_group_ < space.groups.size()) {
         Group& group = space.groups[hand_group_];
-        if (!in_flight(group)) {
+        if (!flights_.has(&group)) {
           pass(space, group, group.size);
           shrink(space, group);
         }
@@ -408,10 +371,10 @@ class ColdSide {
         if (space->dying) continue;
         for (Group& group : space->groups) {
           pass(*space, group, (group.size + 1) / 2);
-          if (run_ && run_->bytes().size() > kRunBytes) submit();
+          if (flights_.gathered_bytes() > kRunBytes) flights_.submit();
         }
       }
-      submit();
+      flights_.submit();
       land_all();
       for (auto& [name, space] : table_.spaces_) {
         for (Group& group : space->groups) shrink(*space, group);
@@ -454,11 +417,11 @@ class ColdSide {
 
   // What has not changed since the last snapshot goes to the tier, a little with each batch.
   void tidy() {
-    if (!flights_.empty()) return;
+    if (!flights_.none_under_way()) return;
     const auto at = table_.spaces_.lower_bound(tidy_space_);
     if (at == table_.spaces_.end()) {
       tidying_ = false;
-      return submit();
+      return flights_.submit();
     }
     Space& space = *at->second;
     if (at->first != tidy_space_) {
@@ -480,67 +443,37 @@ class ColdSide {
       ++tidy_group_;
       tidy_slot_ = 0;
     }
-    if (run_ && run_->bytes().size() > kRunBytes) submit();
+    if (flights_.gathered_bytes() > kRunBytes) flights_.submit();
   }
 
   void pin(Space& space, Group& group, Entry& entry, bool stays = false) {
     table_.keep_for_snapshot(space, group, entry);
-    if (stays_ != stays) submit();
-    stays_ = stays;
-    if (!run_) run_ = std::make_shared<ColdRun>();
-    if (parts_.empty() || parts_.back().id != space.id) {
-      parts_.push_back({space.name, space.id, run_->entries().size(), 0});
-      ++space.in_flight;
-    }
-    if (groups_.empty() || groups_.back() != &group) groups_.push_back(&group);
+    bool fresh = false;
+    ColdRun& run = flights_.begin(space.name, space.id, &group, stays, fresh);
+    space.in_flight += fresh;
     const bool gone = (entry.meta & Table::kGoneBit) != 0;
-    run_->begin(entry.key.hash(), gone);
-    put_prefix(run_->bytes(), space, group);
-    put_key(run_->bytes(), entry.key.view());
-    run_->end_key();
-    if (!gone) Serde<typename Table::Value>::write(entry.value, run_->bytes());
-    run_->end();
-    parts_.back().last = run_->entries().size();
+    run.begin(entry.key.hash(), gone);
+    put_prefix(run.bytes(), space, group);
+    put_key(run.bytes(), entry.key.view());
+    run.end_key();
+    if (!gone) Serde<typename Table::Value>::write(entry.value, run.bytes());
+    run.end();
+    flights_.end();
     entry.meta = (entry.meta & ~Table::kAgeMask) | kPinned;
-  }
-
-  bool in_flight(const Group& group) const {
-    const auto has = [&](const std::vector<const Group*>& groups) {
-      return std::find(groups.begin(), groups.end(), &group) != groups.end();
-    };
-    return has(groups_) || std::any_of(flights_.begin(), flights_.end(),
-                                       [&](const Flight& flight) { return has(flight.groups); });
-  }
-
-  void submit() {
-    if (!run_) return;
-    std::shared_ptr<const ColdRun> run = std::exchange(run_, nullptr);
-    const std::size_t bytes = run->memory_bytes();
-    table_.share_.acquire(bytes);
-    Flight& flight = flights_.emplace_back();
-    flight.run = run;
-    flight.parts = std::exchange(parts_, {});
-    flight.groups = std::exchange(groups_, {});
-    flight.stays = stays_;
-    flight.charged = bytes;
-    flight.ticket = queue_.submit([run = std::move(run)](ColdTier& tier) { tier.take_in(*run); });
   }
 
   // Lets go of what has arrived in the tier.
   void land() {
-    while (!flights_.empty() && ColdQueue::done(flights_.front().ticket)) {
-      const Flight flight = std::move(flights_.front());
-      flights_.erase(flights_.begin());
-      table_.share_.release(flight.charged);
-      for (const Part& part : flight.parts) land(flight, part);
+    while (const auto flight = flights_.take_done()) {
+      for (const ColdFlights::Part& part : flight->parts) land(*flight, part);
     }
   }
   void land_all() {
-    submit();
-    for (; !flights_.empty(); land()) ColdQueue::finish(flights_.front().ticket);
+    flights_.submit();
+    for (; !flights_.none_under_way(); land()) flights_.finish_first();
   }
 
-  void land(const Flight& flight, const Part& part) {
+  void land(const ColdFlights::Flight& flight, const ColdFlights::Part& part) {
     const ColdRun& run = *flight.run;
     const auto at = table_.spaces_.find(part.space);
     if (at == table_.spaces_.end() || at->second->id != part.id) return;
@@ -579,15 +512,11 @@ class ColdSide {
   }
 
   Table& table_;
-  ColdQueue& queue_;
+  ColdTier& tier_;
   const std::uint32_t number_;
+  ColdFlights flights_;
+  ColdMisses misses_;
 
-  std::vector<Flight> flights_;  // oldest first
-  // The run that is being gathered.
-  std::shared_ptr<ColdRun> run_;
-  std::vector<Part> parts_;
-  std::vector<const Group*> groups_;
-  bool stays_ = false;
   // What the snapshot under way captured, and where tidying up is.
   std::size_t changed_ = 0, unchanged_ = 0;
   bool tidying_ = false;
@@ -596,11 +525,6 @@ class ColdSide {
   // Where the clock is.
   std::int64_t hand_space_ = INT64_MIN;
   std::size_t hand_group_ = 0;
-
-  std::vector<Miss> misses_;
-  Bytes miss_bytes_;
-  std::vector<std::string_view> miss_keys_;
-  ColdValues values_;
 };
 
 }  // namespace levada::detail
