@@ -191,7 +191,7 @@ RocksDbTier::~RocksDbTier() {
   db_.reset();
   try {
     remove(path_);
-  } catch (const StateError&) {
+  } catch (const std::exception&) {
     // The next start does.
   }
 }

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 32 * 1024;
 constexpr std::size_t kStepBytes = 1024 * 1024;
+constexpr std::size_t kStepEntries = 64 * 1024;
 
 // A block of the state files.
 struct Written {
@@ -65,7 +66,8 @@ struct CanonicalState::Work {
         state(checkpoint->subtasks()[subtask]),
         number(checkpoint->manifest().subtasks[subtask].subtask),
         reading(reading_in),
-        writer(files, std::move(into), "tmp-savepoint", [](const std::string&) { return true; }) {
+        writer(files, std::move(into), "tmp-savepoint", [](const std::string&) { return true; },
+               reading_in.compression) {
     for (const StateFileReader::OperatorState& value : state.state->operator_states()) {
       writer.put_operator_state(value.node, value.name, value.bytes);
     }
@@ -270,7 +272,7 @@ CanonicalState::~CanonicalState() = default;
 std::size_t CanonicalState::step() {
   LEVADA_ASSERT(!work_->complete, "it is written once");
   const std::size_t before = work_->written_bytes;
-  while (work_->written_bytes - before < kStepBytes) {
+  for (std::size_t i = 0; i < kStepEntries && work_->written_bytes - before < kStepBytes; ++i) {
     if (work_->advance()) continue;
     work_->tier.reset();
     work_->handle = work_->writer.finish();

@@ -29,6 +29,7 @@ struct ColdReading {
   std::shared_ptr<const ColdBackend> backend;  ///< null: the job has no tiers
   ColdPlace place;      ///< where a tier may be opened meanwhile: nobody else's
   OpaqueTypes opaque;   ///< of the job's states
+  Compression compression = Compression::kNone;  ///< of what is written
 };
 
 class CanonicalState {
@@ -40,7 +41,7 @@ class CanonicalState {
   CanonicalState(const CanonicalState&) = delete;
   CanonicalState& operator=(const CanonicalState&) = delete;
 
-  /// Goes on for about a megabyte; returns the bytes written.
+  /// Goes on for about a megabyte, or for many entries that are not written; returns the bytes written.
   std::size_t step();
   bool complete() const noexcept;
   /// REQUIRES: complete().

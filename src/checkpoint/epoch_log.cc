@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <utility>
 
 #include "levada/assert.h"
@@ -165,7 +166,11 @@ EpochLogWriter::EpochLogWriter(Parts parts)
 EpochLogWriter::~EpochLogWriter() {
   if (!writing_) return;
   writing_->abandoned.store(true, std::memory_order_release);
-  parts_.background->submit([writing = writing_] { writing->remove(); });
+  try {
+    parts_.background->submit([writing = writing_] { writing->remove(); });
+  } catch (const std::bad_alloc&) {
+    // The sweep of the next start finds it.
+  }
 }
 
 bool EpochLogWriter::has_room() const noexcept {

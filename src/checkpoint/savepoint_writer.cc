@@ -198,7 +198,9 @@ void SavepointWriter::Contents::copy_tables(const RestoredCheckpoint& from, std:
   };
   for (const RestoredCheckpoint::Subtask& subtask : from.subtasks()) {
     for (const StateFileReader::Table& table : subtask.state->tables()) {
-      if (table.node == uid && (!only || table.name == *only)) table_of(table);
+      if (table.node != uid || (only && table.name != *only)) continue;
+      if (subtask.cold != nullptr) throw_in_cold_tier(uid, table.name);
+      table_of(table);
     }
   }
   for (const std::string& name : std::set<std::string>(names)) {

@@ -45,14 +45,17 @@ void check_not_cold(const RestoredCheckpoint& checkpoint, std::string_view uid, 
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint.subtasks()) {
     if (subtask.cold == nullptr) continue;
     for (const StateFileReader::Table& table : subtask.state->tables()) {
-      if (table.node != uid || table.name != state) continue;
-      throw StateError("state '" + std::string(state) + "' of '" + std::string(uid) +
-                       "' is in a cold tier; make_savepoint() makes a savepoint of it that can be read");
+      if (table.node == uid && table.name == state) throw_in_cold_tier(uid, state);
     }
   }
 }
 
 }  // namespace
+
+void throw_in_cold_tier(std::string_view uid, std::string_view state) {
+  throw StateError("state '" + std::string(state) + "' of '" + std::string(uid) +
+                   "' is in a cold tier; make_savepoint() makes a savepoint of it that can be read");
+}
 
 std::string json_text(std::string_view text) {
   std::string quoted;

@@ -14,4 +14,7 @@ struct StateReader::Contents {
   std::shared_ptr<const RestoredCheckpoint> checkpoint;
 };
 
+/// Throws StateError: a tier's files are its backend's to read.
+[[noreturn]] void throw_in_cold_tier(std::string_view uid, std::string_view state);
+
 }  // namespace levada

@@ -190,10 +190,22 @@ void JobControl::run_thread() {
 bool JobControl::control_step() {
   if (ended()) return false;
   if (cancel_requested_.load(std::memory_order_acquire)) {
-    end(JobState::kCancelled, nullptr);
+    insist([&] { end(JobState::kCancelled, nullptr); });
     return true;
   }
   return step_or_fail();
+}
+
+// Without memory a job can neither fail nor be cancelled: it waits for some.
+template <class Step>
+void JobControl::insist(Step step) {
+  for (;;) {
+    try {
+      return step();
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(kMemoryPause);
+    }
+  }
 }
 
 bool JobControl::step_or_fail() {
@@ -203,15 +215,8 @@ bool JobControl::step_or_fail() {
   } catch (...) {
     failure = std::current_exception();
   }
-  // Without memory not even a failure can be handled: it waits for some.
-  for (;;) {
-    try {
-      failed({}, -1, failure);
-      return true;
-    } catch (const std::bad_alloc&) {
-      std::this_thread::sleep_for(kMemoryPause);
-    }
-  }
+  insist([&] { failed({}, -1, failure); });
+  return true;
 }
 
 bool JobControl::step_state() {
@@ -304,7 +309,10 @@ bool JobControl::start_attempt() {
 // not yet.
 bool JobControl::prepare_attempt() {
   if (!directory_) directory_ = restore_.open_directory();
-  if (!executor_) executor_ = host_.make_executor();
+  if (!executor_) {
+    executor_ = host_.make_executor();
+    if (options_.state.cold) options_.state.cold->clear(reading_place());  // of a start that was killed
+  }
   restored_ = restore_.restore(directory_.get());
   recover_sinks();
   preparing_ = true;
@@ -499,12 +507,15 @@ bool JobControl::step_savepoint() {
   return true;
 }
 
+// No job's: percent signs are followed by digits in their names.
+std::string JobControl::reading_place() const { return percent_encode(name_) + "%savepoint"; }
+
 ColdReading JobControl::cold_reading() {
   ColdReading reading;
   reading.backend = options_.state.cold;
   if (reading.backend == nullptr) return reading;
-  // No job's: percent signs are followed by digits in their names.
-  reading.place = {.job = percent_encode(name_) + "%savepoint",
+  reading.compression = options_.checkpoint.compression;
+  reading.place = {.job = reading_place(),
                    .name = "read",
                    .memory_bytes = kReadingBytes,
                    .log = [this](LogLevel level, std::string_view message) { log_.write(level, message); }};
@@ -643,7 +654,11 @@ void JobControl::end(JobState state, std::exception_ptr error) {
   {
     MutexLock lock(mutex_);
     published_.sinks.clear();
-    if (sinks_) sinks_->add_status(published_);
+    try {
+      if (sinks_) sinks_->add_status(published_);
+    } catch (const std::bad_alloc&) {
+      // The status lacks what there was no memory for.
+    }
     visible_sinks_ = nullptr;
   }
   sinks_.reset();

@@ -113,6 +113,8 @@ class JobControl final : private TaskListener, private ExecutorListener {
 
   void run_thread();
   bool step_or_fail();
+  template <class Step>
+  void insist(Step step);
   bool step_state();
   bool start_attempt();
   bool prepare_attempt();
@@ -124,6 +126,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool step_final_checkpoint(bool all_read, bool stop);
   void trigger(CheckpointCoordinator::Trigger trigger);
   bool step_savepoint();
+  std::string reading_place() const;
   ColdReading cold_reading();
   void end_savepoint(const std::string& error);
   void give_claimed_up();

@@ -34,7 +34,7 @@ struct PendingSavepoint::Making {
         submit_step(making, background);
         return bytes;
       }
-    } catch (const std::exception&) {
+    } catch (...) {
       making->failure = std::current_exception();
     }
     making->savepoint.reset();
@@ -57,11 +57,12 @@ PendingSavepoint::~PendingSavepoint() {
 
 void PendingSavepoint::start(FileSystem& files, const std::string& state_path, ColdReading cold,
                              BackgroundQueue& background, std::function<void()> done) {
-  making_ = std::make_shared<Making>();
-  making_->savepoint = std::make_unique<SavepointExport>(files, state_path, std::move(manifest_),
-                                                         ticket_->path, std::move(cold));
-  making_->tell = std::move(done);
-  Making::submit_step(making_, background);
+  auto making = std::make_shared<Making>();
+  making->savepoint = std::make_unique<SavepointExport>(files, state_path, manifest_, ticket_->path,
+                                                        std::move(cold));
+  making->tell = std::move(done);
+  Making::submit_step(making, background);
+  making_ = std::move(making);
 }
 
 bool PendingSavepoint::done() const noexcept {
@@ -74,6 +75,8 @@ std::string PendingSavepoint::error() const {
     std::rethrow_exception(making_->failure);
   } catch (const std::exception& failure) {
     return failure.what();
+  } catch (...) {
+    return "an exception that is no std::exception";
   }
 }
 

@@ -135,7 +135,7 @@ class ColdSide {
         typename Table::Value value{};
         Serde<typename Table::Value>::read(in, value);
         return value.forget(before);
-      } catch (const std::exception&) {
+      } catch (...) {
         return false;  // whoever reads it says so
       }
     };

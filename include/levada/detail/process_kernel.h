@@ -247,9 +247,13 @@ class KeyedFunctionKernel : public FunctionKernel<KeyedScope<K>, R, F> {
     const std::size_t size = batch.size();
     KeyContext context(out, this->scope_);
     std::size_t row = first_row;
-    for (ColdState<K>* state : this->scope_.cold) state->make_ready(keys, hashes, row, size);
+    std::size_t ready = row;
     prefetch(hashes, row, std::min(row + kAhead, size));
     while (row < size) {
+      if (row >= ready) {
+        ready = std::min(row + kColdRows, size);
+        for (ColdState<K>* state : this->scope_.cold) state->make_ready(keys, hashes, row, ready);
+      }
       const std::size_t last = std::min(row + kAhead, size);
       prefetch(hashes, last, std::min(last + kAhead, size));
       for (; row < last; ++row) {
@@ -270,6 +274,8 @@ class KeyedFunctionKernel : public FunctionKernel<KeyedScope<K>, R, F> {
  private:
   static constexpr bool kTimers = HasOnTimer<F, KeyContext>;
   static constexpr std::size_t kAhead = 16;
+  // Whose values a cold tier is asked for together: they are in memory together, too. A multiple of kAhead.
+  static constexpr std::size_t kColdRows = 128;
   // Of each state with a time to live, for each batch: so all of it is looked at in the course of rows.
   static constexpr std::size_t kCleanSlots = 512;
 

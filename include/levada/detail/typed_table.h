@@ -824,7 +824,12 @@ class TypedTable final : public StateTable {
     [[maybe_unused]] const std::size_t end = buffer.bytes.size();
     entry.key.write(buffer.bytes);
     if constexpr (Expires<V>) {
-      if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) return buffer.bytes.resize(end);
+      if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) {
+        buffer.bytes.resize(end);
+        // Else what the tier has of the key, which is older, would be what the snapshot says.
+        if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry);
+        return;
+      }
     } else {
       Serde<V>::write(entry.value, buffer.bytes);
     }
@@ -841,11 +846,14 @@ class TypedTable final : public StateTable {
     // What has left for the cold tier before the snapshot began is in the snapshot of that.
     if (!Cold::dirty(entry)) return false;
     if ((entry.meta & kGoneBit) == 0) return true;
+    capture_removed(space, group, entry);
+    return false;
+  }
+  void capture_removed(Space& space, Group& group, const Entry& entry) {
     CaptureBuffer& buffer = buffer_of(space, group);
     entry.key.write(buffer.removed);
     ++buffer.removed_count;
     if (buffer.removed.size() >= kBlockBytes) hand_out(space, group);
-    return false;
   }
 
   static CaptureBuffer& buffer_of(Space& space, const Group& group) {

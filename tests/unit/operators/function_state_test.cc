@@ -371,6 +371,19 @@ TEST_F(TimeToLive, ElementsOfListsAndEntriesOfMapsExpireOneByOne) {
   EXPECT_THAT(ask(harness), HasSubstr("map 4=" + name_of(5) + " 5=" + name_of(4) + " 6=" + name_of(3) + ";"));
 }
 
+TEST_F(TimeToLive, WhatWasRemovedStaysAwayWhenTheRestHasExpired) {
+  OperatorHarness<Order, Said> harness(all_kinds({.ttl = 10s}), at_100s());
+  harness.push({"a", "put", 1, 1});
+  harness.advance_clock(5s);
+  harness.push({"a", "put", 2, 2});
+  // A cold tier has both by then.
+  for (std::int64_t i = 0; i < 3'000; ++i) harness.push({"key " + std::to_string(i), "put", i, i});
+  harness.push({"a", "erase", 2});
+  harness.advance_clock(6s);
+  harness.restore(harness.snapshot(), 2);
+  EXPECT_EQ(ask(harness), kNothing);
+}
+
 TEST_F(TimeToLive, SnapshotsLeaveOutWhatHasExpired) {
   OperatorHarness<Order, Said> harness(all_kinds({.ttl = 10s}), at_100s());
   fill(harness);
