@@ -31,6 +31,7 @@ class IndexedReader final : public SourceReader {
       const std::size_t at = next_;
       next_ = (next_ + 1) % splits_.size();
       State& split = splits_[at];
+      if (split.read >= split.limit) continue;  // it may have read more, before it was given fewer rows
       const std::uint64_t left = split.limit - split.read;
       const std::size_t count = std::min<std::uint64_t>({left, batch.room(), allowed});
       if (count == 0) continue;

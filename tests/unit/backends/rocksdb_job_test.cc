@@ -6,6 +6,7 @@
 #include <atomic>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -50,9 +51,11 @@ EnvironmentOptions options_in(const testing::TempDir& directory, int parallelism
           }};
 }
 
-auto rows_of(StreamEnvironment& env, double rate = 250'000) {
+auto rows_of(StreamEnvironment& env, const GenerateOptions& options = {.rows = kRows,
+                                                                       .rate = 250'000,
+                                                                       .splits = 2}) {
   return env
-      .generate<Row>(make_row, {.rows = kRows, .rate = rate, .splits = 2},
+      .generate<Row>(make_row, options,
                      event_time(&Row::at, {.bounded_out_of_orderness = 1ms}))
       .uid("rows")
       .key_by(&Row::key);
@@ -161,8 +164,35 @@ bool has_runs(const testing::TempDir& directory) {
   return false;
 }
 
-// Runs the job in parts, in RocksDB and in memory in turn, each from the savepoint of the one before; all but the
-// last are slow, so that there are rows left for it. Calls check(path) with each savepoint.
+// Rows for the parts of a job. All but the last have no end, however slow the machine is, so that the job still
+// runs when it is stopped; the last has some more than were made before.
+class Parts {
+ public:
+  auto rows(StreamEnvironment& env, bool last) {
+    if (last) total_ = made_->load() + 20'000;
+    GenerateOptions options{.rate = 40'000, .splits = 2};
+    if (last) options = {.rows = total_, .splits = 2};
+    const auto make = [made = made_](std::uint64_t i) {
+      std::uint64_t known = made->load();
+      while (known <= i && !made->compare_exchange_weak(known, i + 1)) {
+      }
+      return make_row(i);
+    };
+    return env
+        .generate<Row>(make, options, event_time(&Row::at, {.bounded_out_of_orderness = 1ms}))
+        .uid("rows")
+        .key_by(&Row::key);
+  }
+  // Of all parts, once the last has begun.
+  std::uint64_t total() const { return total_; }
+
+ private:
+  std::shared_ptr<std::atomic<std::uint64_t>> made_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  std::uint64_t total_ = 0;
+};
+
+// Runs the job in parts, in RocksDB and in memory in turn, each from the savepoint of the one before. Calls
+// build(env, last part) to make it, and check(path) with each savepoint.
 template <class Build, class Check>
 void run_through_savepoints(const testing::TempDir& directory, Build build, Check check) {
   const std::vector<int> parallelisms = {2, 3, 1, 2};
@@ -172,7 +202,7 @@ void run_through_savepoints(const testing::TempDir& directory, Build build, Chec
     StreamEnvironment env(cold ? options_in(directory, parallelisms[part])
                                : in_memory(directory, parallelisms[part]));
     const bool last = part + 1 == parallelisms.size();
-    build(env, last ? 0 : 40'000);
+    build(env, last);
     Job job = env.execute_async("cold", {.restore = savepoint});
     const auto ready = [&] {
       return job.status().checkpoints_completed >= 3 && (!cold || has_runs(directory));
@@ -193,8 +223,9 @@ void run_through_savepoints(const testing::TempDir& directory, Build build, Chec
 TEST(RocksDbJob, MovesRollingStateToMemoryAndBackBySavepoints) {
   const testing::TempDir directory;
   Collected<Sum> collected;
-  const auto build = [&](StreamEnvironment& env, double rate) {
-    rows_of(env, rate)
+  Parts parts;
+  const auto build = [&](StreamEnvironment& env, bool last) {
+    parts.rows(env, last)
         .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
         .uid("sums")
         .collect_into(collected)
@@ -219,7 +250,7 @@ TEST(RocksDbJob, MovesRollingStateToMemoryAndBackBySavepoints) {
     }
     EXPECT_EQ(entries, last.size());
   });
-  ASSERT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
+  ASSERT_EQ(collected.rows().size(), parts.total());
   std::map<std::int64_t, Sum> last;
   for (const Sum& row : collected.rows()) {
     ASSERT_EQ(row.count, last[row.key].count + 1) << row.key;
@@ -230,8 +261,9 @@ TEST(RocksDbJob, MovesRollingStateToMemoryAndBackBySavepoints) {
 TEST(RocksDbJob, MovesWindowsToMemoryAndBackBySavepoints) {
   const testing::TempDir directory;
   Collected<Total> collected;
-  const auto build = [&](StreamEnvironment& env, double rate) {
-    rows_of(env, rate)
+  Parts parts;
+  const auto build = [&](StreamEnvironment& env, bool last) {
+    parts.rows(env, last)
         .window(tumbling(Duration{kSize}))
         .aggregate(key().as(&Total::key), window_start().as(&Total::start), count().as(&Total::count),
                    sum(&Row::value).as(&Total::total))
@@ -240,13 +272,13 @@ TEST(RocksDbJob, MovesWindowsToMemoryAndBackBySavepoints) {
         .uid("out");
   };
   run_through_savepoints(directory, build, [](const std::string&) {});
-  std::int64_t rows = 0;
+  std::uint64_t rows = 0;
   std::set<std::pair<std::int64_t, Timestamp>> fired;
   for (const Total& row : collected.rows()) {
     EXPECT_TRUE(fired.emplace(row.key, row.start).second) << row.key;
-    rows += row.count;
+    rows += static_cast<std::uint64_t>(row.count);
   }
-  EXPECT_EQ(rows, kRows);
+  EXPECT_EQ(rows, parts.total());
 }
 
 struct Seen {
@@ -277,14 +309,15 @@ struct Watch {
 TEST(RocksDbJob, MovesWhatFunctionsKeepAndForgetToMemoryAndBackBySavepoints) {
   const testing::TempDir directory;
   Collected<Seen> collected;
-  const auto build = [&](StreamEnvironment& env, double rate) {
-    rows_of(env, rate).process<Seen>(Watch{}).uid("watch").collect_into(collected).uid("out");
+  Parts parts;
+  const auto build = [&](StreamEnvironment& env, bool last) {
+    parts.rows(env, last).process<Seen>(Watch{}).uid("watch").collect_into(collected).uid("out");
   };
   run_through_savepoints(directory, build, [](const std::string&) {});
   std::map<std::int64_t, std::pair<std::int64_t, std::set<std::string>>> known;
   std::map<std::pair<std::int64_t, std::int64_t>, int> left;
-  for (std::int64_t i = 0; i < kRows; ++i) {
-    const Row row = make_row(static_cast<std::uint64_t>(i));
+  for (std::uint64_t i = 0; i < parts.total(); ++i) {
+    const Row row = make_row(i);
     ++left[{row.key, row.value}];
   }
   for (const Seen& row : collected.rows()) {
@@ -295,7 +328,7 @@ TEST(RocksDbJob, MovesWhatFunctionsKeepAndForgetToMemoryAndBackBySavepoints) {
     if (forgets(row.key, row.value)) known.erase(row.key);
     ASSERT_GE(--left[std::pair(row.key, row.value)], 0);
   }
-  EXPECT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
+  EXPECT_EQ(collected.rows().size(), parts.total());
 }
 
 // ---- its checkpoints are RocksDB's
@@ -303,8 +336,9 @@ TEST(RocksDbJob, MovesWhatFunctionsKeepAndForgetToMemoryAndBackBySavepoints) {
 TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
   const testing::TempDir directory;
   Collected<Sum> collected;
-  const auto build = [&](StreamEnvironment& env, double rate) {
-    rows_of(env, rate)
+  Parts parts;
+  const auto build = [&](StreamEnvironment& env, bool last) {
+    parts.rows(env, last)
         .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
         .uid("sums")
         .collect_into(collected)
@@ -312,7 +346,7 @@ TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
   };
   {
     StreamEnvironment env(options_in(directory, 2));
-    build(env, 40'000);
+    build(env, false);
     Job job = env.execute_async("cold");
     while ((job.status().checkpoints_completed < 3 || !has_runs(directory)) && !job.wait_for(1ms)) {
     }
@@ -325,7 +359,7 @@ TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
   options.log = {};
   const auto run = [&](const std::string& restore) {
     StreamEnvironment env(options);
-    build(env, 0);
+    build(env, true);
     env.execute("cold", {.restore = restore});
   };
   try {
@@ -340,7 +374,7 @@ TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
   EXPECT_FALSE(std::filesystem::exists(savepoint));
   make_savepoint(checkpoint, savepoint, options_in(directory, 1).state);
   run(savepoint);
-  ASSERT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
+  ASSERT_EQ(collected.rows().size(), parts.total());
   std::map<std::int64_t, Sum> last;
   for (const Sum& row : collected.rows()) {
     ASSERT_EQ(row.count, last[row.key].count + 1) << row.key;

@@ -167,6 +167,19 @@ TEST(Savepoint, ThatStopsTheJobHasItsLastStateAndAllItsOutput) {
   EXPECT_EQ(sorted(rows_of<std::int64_t>(*table)), numbers(0, published + 5'000));
 }
 
+TEST(Savepoint, OfASourceThatIsThenGivenFewerRowsThanItReadHasNoMore) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  Job job = start_copying({.directory = dir / "jobs"}, table);
+  wait_for_rows(job, 1'000);
+  job.stop_with_savepoint(dir / "saved");
+  const auto published = static_cast<std::int64_t>(table->rows().size());
+  Job again = start_copying({.directory = dir / "jobs", .rows = 500, .rate = 0, .execute = {.restore = dir / "saved"}},
+                            table);
+  ASSERT_TRUE(again.wait_for(10s));
+  EXPECT_EQ(sorted(rows_of<std::int64_t>(*table)), numbers(0, published));
+}
+
 TEST(Savepoint, StartsAJobOfAnotherNameUnderMarkersOfItsOwn) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
