@@ -349,6 +349,8 @@ struct Custom : Nameable<Custom<U>> {
 template <>
 struct Serde<detail::Nothing> {
   static void write(const detail::Nothing&, Bytes&) {}
+  static constexpr std::size_t fixed_bytes() { return 0; }
+  static char* put(const detail::Nothing&, char* at) { return at; }
   static void read(View&, detail::Nothing&) {}
   static std::string schema() { return "nothing {}"; }
 };
@@ -358,6 +360,10 @@ struct Serde<detail::Mean> {
   static void write(const detail::Mean& mean, Bytes& out) {
     detail::write_parts(out, mean.sum, mean.count);
   }
+  static constexpr std::size_t fixed_bytes() {
+    return detail::fixed_bytes_parts<decltype(detail::Mean::sum), decltype(detail::Mean::count)>();
+  }
+  static char* put(const detail::Mean& mean, char* at) { return detail::put_parts(at, mean.sum, mean.count); }
   static void read(View& in, detail::Mean& into) { detail::read_parts(in, into.sum, into.count); }
   static std::string schema() { return "mean {sum:double,count:int64}"; }
 };
@@ -366,6 +372,16 @@ template <class R, bool kMin>
 struct Serde<detail::Limited<R, kMin>> {
   static void write(const detail::Limited<R, kMin>& best, Bytes& out) {
     Serde<R>::write(best.value, out);
+  }
+  static constexpr std::size_t fixed_bytes()
+    requires FixedEncoding<R>
+  {
+    return Serde<R>::fixed_bytes();
+  }
+  static char* put(const detail::Limited<R, kMin>& best, char* at)
+    requires FixedEncoding<R>
+  {
+    return Serde<R>::put(best.value, at);
   }
   static void read(View& in, detail::Limited<R, kMin>& into) { Serde<R>::read(in, into.value); }
   static std::string schema() { return (kMin ? "min " : "max ") + Serde<R>::schema(); }

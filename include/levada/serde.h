@@ -36,6 +36,8 @@ namespace levada {
 /// and may have
 ///   static std::uint64_t hash(const T&);          stable between versions; default: of the encoding
 ///   static std::size_t heap_bytes(const T&);      what the value holds outside itself; default: 0
+///   static constexpr std::size_t fixed_bytes();   with put(): every encoding has so many bytes
+///   static char* put(const T&, char* at);         writes the encoding, returns its end
 ///
 /// Threads: pure functions.
 template <class T>
@@ -49,7 +51,20 @@ concept Serializable = requires(const T& value, T& into, Bytes& out, View& in) {
   { Serde<T>::schema() } -> std::convertible_to<std::string>;
 };
 
+/// A type all encodings of which have one length: they are written without asking for room each time.
+template <class T>
+concept FixedEncoding = requires(const T& value, char* at) {
+  { Serde<T>::put(value, at) } -> std::same_as<char*>;
+  { Serde<T>::fixed_bytes() } -> std::same_as<std::size_t>;
+};
+
 namespace detail {
+
+template <class N>
+char* put_raw(N value, char* at) {
+  std::memcpy(at, &value, sizeof(N));
+  return at + sizeof(N);
+}
 
 // ---- stable hashes: values never change between versions (golden values in the tests)
 
@@ -149,6 +164,8 @@ template <class T>
   requires std::is_arithmetic_v<T> || std::is_enum_v<T>
 struct Serde<T> {
   static void write(const T& value, Bytes& out) { put_number(out, value); }
+  static constexpr std::size_t fixed_bytes() { return sizeof(T); }
+  static char* put(const T& value, char* at) { return detail::put_raw(value, at); }
   static void read(View& in, T& into) {
     if constexpr (std::is_same_v<T, bool>) {
       into = in.take_number<std::uint8_t>() != 0;
@@ -171,6 +188,10 @@ struct Serde<Timestamp> {
   static void write(const Timestamp& value, Bytes& out) {
     put_number(out, static_cast<std::int64_t>(value.time_since_epoch().count()));
   }
+  static constexpr std::size_t fixed_bytes() { return sizeof(std::int64_t); }
+  static char* put(const Timestamp& value, char* at) {
+    return detail::put_raw(static_cast<std::int64_t>(value.time_since_epoch().count()), at);
+  }
   static void read(View& in, Timestamp& into) {
     into = Timestamp{Duration{in.take_number<std::int64_t>()}};
   }
@@ -184,6 +205,16 @@ template <class R, class P>
 struct Serde<std::chrono::duration<R, P>> {
   using T = std::chrono::duration<R, P>;
   static void write(const T& value, Bytes& out) { Serde<R>::write(value.count(), out); }
+  static constexpr std::size_t fixed_bytes()
+    requires FixedEncoding<R>
+  {
+    return Serde<R>::fixed_bytes();
+  }
+  static char* put(const T& value, char* at)
+    requires FixedEncoding<R>
+  {
+    return Serde<R>::put(value.count(), at);
+  }
   static void read(View& in, T& into) {
     R count;
     Serde<R>::read(in, count);
@@ -302,6 +333,17 @@ struct Serde<std::array<T, N>> {
   static void write(const std::array<T, N>& value, Bytes& out) {
     for (const T& element : value) Serde<T>::write(element, out);
   }
+  static constexpr std::size_t fixed_bytes()
+    requires FixedEncoding<T>
+  {
+    return N * Serde<T>::fixed_bytes();
+  }
+  static char* put(const std::array<T, N>& value, char* at)
+    requires FixedEncoding<T>
+  {
+    for (const T& element : value) at = Serde<T>::put(element, at);
+    return at;
+  }
   static void read(View& in, std::array<T, N>& into) {
     for (T& element : into) Serde<T>::read(in, element);
   }
@@ -319,7 +361,25 @@ namespace detail {
 
 // The members shared by everything that is a fixed list of parts: tuples, pairs, described structs.
 template <class... P>
+char* put_parts(char* at, const P&... part) {
+  ((at = Serde<P>::put(part, at)), ...);
+  return at;
+}
+template <class... P>
+constexpr std::size_t fixed_bytes_parts() {
+  return (std::size_t{0} + ... + Serde<P>::fixed_bytes());
+}
+// What is bigger is appended part by part: an array of arrays may be of any size.
+inline constexpr std::size_t kPutBytesMax = 256;
+template <class... P>
 void write_parts(Bytes& out, const P&... part) {
+  if constexpr (sizeof...(P) > 1 && (FixedEncoding<P> && ...)) {
+    if constexpr (fixed_bytes_parts<P...>() <= kPutBytesMax) {
+      char encoded[kPutBytesMax];
+      out.append(encoded, static_cast<std::size_t>(put_parts(encoded, part...) - encoded));
+      return;
+    }
+  }
   (Serde<P>::write(part, out), ...);
 }
 template <class... P>
@@ -344,6 +404,16 @@ struct TupleSerde<Tuple<P...>> {
   using T = Tuple<P...>;
   static void write(const T& value, Bytes& out) {
     std::apply([&](const P&... part) { write_parts(out, part...); }, value);
+  }
+  static constexpr std::size_t fixed_bytes()
+    requires(FixedEncoding<P> && ...)
+  {
+    return fixed_bytes_parts<P...>();
+  }
+  static char* put(const T& value, char* at)
+    requires(FixedEncoding<P> && ...)
+  {
+    return std::apply([&](const P&... part) { return put_parts(at, part...); }, value);
   }
   static void read(View& in, T& into) {
     std::apply([&](P&... part) { read_parts(in, part...); }, into);
@@ -386,6 +456,14 @@ template <class T>
 struct FieldsFlat;
 template <class... F>
 struct FieldsFlat<std::tuple<F...>> : std::bool_constant<(kFlat<FieldType<F>> && ...)> {};
+template <class T>
+struct FieldsFixed;
+template <class... F>
+struct FieldsFixed<std::tuple<F...>> : std::bool_constant<(FixedEncoding<FieldType<F>> && ...)> {
+  static constexpr std::size_t bytes() { return fixed_bytes_parts<FieldType<F>...>(); }
+};
+template <class T>
+using FieldsOf = std::remove_cv_t<decltype(kFields<T>)>;
 
 }  // namespace detail
 
@@ -394,6 +472,16 @@ struct Serde<T> {
   static void write(const T& value, Bytes& out) {
     std::apply([&](auto... field) { detail::write_parts(out, value.*field...); },
                detail::kFields<T>);
+  }
+  static constexpr std::size_t fixed_bytes()
+    requires(detail::FieldsFixed<detail::FieldsOf<T>>::value)
+  {
+    return detail::FieldsFixed<detail::FieldsOf<T>>::bytes();
+  }
+  static char* put(const T& value, char* at)
+    requires(detail::FieldsFixed<detail::FieldsOf<T>>::value)
+  {
+    return std::apply([&](auto... field) { return detail::put_parts(at, value.*field...); }, detail::kFields<T>);
   }
   static void read(View& in, T& into) {
     std::apply([&](auto... field) { detail::read_parts(in, into.*field...); }, detail::kFields<T>);
@@ -415,7 +503,7 @@ struct Serde<T> {
                       detail::kFields<T>);
   }
   static std::size_t heap_bytes(const T& value)
-    requires(!detail::FieldsFlat<std::remove_cv_t<decltype(detail::kFields<T>)>>::value)
+    requires(!detail::FieldsFlat<detail::FieldsOf<T>>::value)
   {
     return std::apply([&](auto... field) { return detail::heap_bytes_parts(value.*field...); },
                       detail::kFields<T>);

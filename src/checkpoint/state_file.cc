@@ -150,7 +150,7 @@ std::uint32_t StateFileWriter::begin_table(std::string_view node, std::string_vi
   return static_cast<std::uint32_t>(tables.size() - 1);
 }
 
-void StateFileWriter::put_block(std::uint32_t table, StateBlock&& block) {
+void StateFileWriter::put_block(std::uint32_t table, const StateBlock& block) {
   LEVADA_ASSERT(table < contents_->schemas.size(), "a block belongs to a table that was begun");
   StateLayout::Place& place = contents_->layout.tables[table].spaces[block.name_space];
   LEVADA_ASSERT(place.file == 0, "a namespace that is kept is not written");

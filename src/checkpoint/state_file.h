@@ -45,7 +45,7 @@ class StateFileWriter {
   void put_operator_state(std::string_view node, std::string_view name, std::string_view bytes);
   /// Announces a table and returns its index for put_block().
   std::uint32_t begin_table(std::string_view node, std::string_view name, std::string_view schema);
-  void put_block(std::uint32_t table, StateBlock&& block);
+  void put_block(std::uint32_t table, const StateBlock& block);
   /// Says that `file` has the blocks of a namespace, of `bytes` bytes, and has them itself.
   /// REQUIRES: put_block() is not called for that namespace.
   void keep(std::uint32_t table, std::int64_t name_space, const StateHandle& file,

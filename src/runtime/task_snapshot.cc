@@ -1,6 +1,7 @@
 #include "runtime/task_snapshot.h"
 
 #include <exception>
+#include <mutex>
 #include <utility>
 
 #include "base/planted_bug.h"
@@ -10,6 +11,11 @@ namespace {
 
 // Entries captured in one slice: about 50 µs.
 constexpr std::size_t kEntriesPerScan = 2048;
+// Blocks go to the background so many bytes at a time: to wake its thread costs as much as to write tens of
+// thousands of bytes.
+constexpr std::size_t kHeldBytes = 512 * 1024;
+// Buffers kept for blocks to come: about the blocks of kHeldBytes, twice.
+constexpr std::size_t kSparesMax = 32;
 
 }  // namespace
 
@@ -23,6 +29,8 @@ struct TaskSnapshot::Writing {
   std::atomic<bool> aborted{false};
   detail::ColdQueue::Ticket cold_ticket;  // null: there is no cold tier
   std::shared_ptr<ColdFilesWriter> cold;  // belongs to the ticket's work until that is done
+  std::mutex spares_mutex;
+  std::vector<Bytes> spares;  // with room for all
 
   bool wanted() const { return error.empty() && !aborted.load(std::memory_order_acquire); }
   // Returns the bytes written; after a failure nothing more is.
@@ -36,6 +44,44 @@ struct TaskSnapshot::Writing {
     }
     return writer->size_bytes() - before;
   }
+};
+
+// Blocks on their way to the background, charged until they are written or given up.
+class TaskSnapshot::HeldBlocks final {
+ public:
+  explicit HeldBlocks(MemoryShare& memory) : memory_(memory) {}
+  ~HeldBlocks() { memory_.release(bytes_); }
+  HeldBlocks(const HeldBlocks&) = delete;
+  HeldBlocks& operator=(const HeldBlocks&) = delete;
+
+  void add(std::uint32_t table, StateBlock&& block) {
+    const std::size_t bytes = block.bytes.capacity();
+    blocks_.emplace_back(table, std::move(block));
+    memory_.acquire(bytes);
+    bytes_ += bytes;
+  }
+  std::size_t bytes() const { return bytes_; }
+  // Returns the bytes written.
+  std::size_t write(Writing& writing) {
+    std::size_t written = 0;
+    for (auto& [table, block] : blocks_) {
+      written += writing.run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
+    }
+    const std::lock_guard lock(writing.spares_mutex);
+    for (auto& [table, block] : blocks_) {
+      if (writing.spares.size() == kSparesMax) break;
+      block.bytes.clear();
+      writing.spares.push_back(std::move(block.bytes));
+    }
+    blocks_.clear();
+    memory_.release(std::exchange(bytes_, 0));
+    return written;
+  }
+
+ private:
+  MemoryShare& memory_;
+  std::size_t bytes_ = 0;
+  std::vector<std::pair<std::uint32_t, StateBlock>> blocks_;
 };
 
 class TaskSnapshot::Context final : public SnapshotContext {
@@ -58,6 +104,14 @@ class TaskSnapshot::Blocks final : public BlockSink {
       : snapshot_(snapshot), table_(table), base_(base) {}
 
   void block(StateBlock&& block) override { snapshot_.put_block(table_, std::move(block)); }
+  Bytes spare() override {
+    Writing& writing = *snapshot_.writing_;
+    const std::lock_guard lock(writing.spares_mutex);
+    if (writing.spares.empty()) return {};
+    Bytes bytes = std::move(writing.spares.back());
+    writing.spares.pop_back();
+    return bytes;
+  }
   bool keep(std::int64_t name_space, CheckpointId changed_after) override {
     if (base_ == nullptr) return false;
     const bool changed = changed_after >= snapshot_.base_->checkpoint;
@@ -87,6 +141,7 @@ TaskSnapshot::TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const Snapsh
       context_(std::make_unique<Context>(*this)) {
   writing_->writer = std::move(writer);
   writing_->done = std::move(done);
+  writing_->spares.reserve(kSparesMax);
   writing_->next = std::make_shared<SnapshotBase>(checkpoint);
 }
 
@@ -109,8 +164,9 @@ SnapshotContext& TaskSnapshot::context(std::string_view node) {
   return *context_;
 }
 
-// Runs `write` in the background.
+// Runs `write` in the background, after all before it.
 void TaskSnapshot::submit(std::function<void(StateFileWriter&)> write) {
+  hand_over();
   background_.submit_limited([writing = writing_, write = std::move(write)] {
     return writing->run(write);
   });
@@ -141,23 +197,23 @@ void TaskSnapshot::keep(std::uint32_t table, std::vector<Kept> kept) {
 }
 
 void TaskSnapshot::put_block(std::uint32_t table, StateBlock&& block) {
-  // std::function wants copies to be possible; the block itself is moved.
-  auto held = std::make_shared<StateBlock>(std::move(block));
-  const std::size_t bytes = held->bytes.capacity();
-  memory_.acquire(bytes);
-  MemoryShare& memory = memory_;
-  background_.submit_limited([writing = writing_, &memory, table, held, bytes] {
-    const std::size_t written = writing->run(
-        [&](StateFileWriter& writer) { writer.put_block(table, std::move(*held)); });
-    memory.release(bytes);
-    return written;
-  });
+  if (!held_) held_ = std::make_shared<HeldBlocks>(memory_);
+  held_->add(table, std::move(block));
+  if (held_->bytes() >= kHeldBytes) hand_over();
+}
+
+void TaskSnapshot::hand_over() {
+  if (!held_) return;
+  background_.submit_limited([writing = writing_, held = std::move(held_)] { return held->write(*writing); });
 }
 
 TaskSnapshot::Scan TaskSnapshot::scan() {
   for (Capturing& capturing : tables_) {
     if (capturing.done) continue;
-    if (memory_.used_bytes() > memory_.limit_bytes()) return Scan::kWaitingWriter;
+    if (memory_.used_bytes() > memory_.limit_bytes()) {
+      hand_over();
+      return Scan::kWaitingWriter;
+    }
     capturing.done = capturing.table->scan(kEntriesPerScan);
     return Scan::kMore;
   }
@@ -167,6 +223,7 @@ TaskSnapshot::Scan TaskSnapshot::scan() {
 
 void TaskSnapshot::finish() {
   finished_ = true;
+  hand_over();
   background_.submit_limited([writing = writing_, aligned = aligned_, synchronous = synchronous_] {
     if (writing->aborted.load(std::memory_order_acquire)) return std::size_t{0};
     SnapshotResult result;
@@ -202,6 +259,7 @@ void TaskSnapshot::abort() {
   if (finished_) return;
   finished_ = true;
   writing_->aborted.store(true, std::memory_order_release);
+  held_.reset();
   for (Capturing& capturing : tables_) {
     if (!capturing.done) capturing.table->abort_snapshot();
   }

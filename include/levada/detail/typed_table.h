@@ -821,17 +821,21 @@ class TypedTable final : public StateTable {
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return;
     if (cold_) cold_->note_captured(entry);
     CaptureBuffer& buffer = buffer_of(space, group);
-    [[maybe_unused]] const std::size_t end = buffer.bytes.size();
-    entry.key.write(buffer.bytes);
+    if (buffer.bytes.capacity() == Bytes().capacity()) buffer.bytes = sink_->spare();
     if constexpr (Expires<V>) {
+      const std::size_t end = buffer.bytes.size();
+      entry.key.write(buffer.bytes);
       if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) {
         buffer.bytes.resize(end);
         // Else what the tier has of the key, which is older, would be what the snapshot says.
         if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry);
         return;
       }
-    } else {
+    } else if constexpr (Key::kInArena) {
+      entry.key.write(buffer.bytes);
       Serde<V>::write(entry.value, buffer.bytes);
+    } else {
+      write_parts(buffer.bytes, entry.key.key, entry.value);
     }
     // Room for all that are likely to follow: growing would copy them several times.
     if (buffer.count++ == 0) {

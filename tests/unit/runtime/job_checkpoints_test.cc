@@ -50,6 +50,33 @@ std::string state_error_of(F run) {
   return {};
 }
 
+TEST(JobCheckpoint, ThatDoesNotFitIntoTheMemoryOfSnapshotsIsWrittenAsItGoes) {
+  const TempDir dir;
+  constexpr std::int64_t kKeys = 20'000;
+  Collected<std::int64_t> greatest;
+  const auto build = [&](StreamEnvironment& env, std::uint64_t rows) {
+    env.generate<std::int64_t>(same, {.rows = rows})
+        .uid("numbers")
+        .key_by([](std::int64_t x) { return x % kKeys; })
+        .reduce([](std::int64_t a, std::int64_t b) { return std::max(a, b); })
+        .uid("greatest")
+        .collect_into(greatest)
+        .uid("out");
+  };
+  EnvironmentOptions options{.parallelism = 2, .checkpoint = {.directory = dir.path()}, .memory = 4_MiB};
+  {
+    StreamEnvironment env(options);
+    build(env, kKeys);
+    env.execute("small");  // its last checkpoint has more than the share that snapshots have of the budget
+  }
+  StreamEnvironment env(options);
+  build(env, 2 * kKeys);
+  Job job = env.execute_async("small");
+  job.wait();
+  EXPECT_TRUE(job.status().restored_from.has_value());
+  EXPECT_EQ(greatest.rows().size(), static_cast<std::size_t>(2 * kKeys));
+}
+
 TEST(JobCheckpoint, IsTakenOnDemandAndOnlyThenWithoutAnInterval) {
   const TempDir dir;
   Job job = start_counting({.directory = dir.path()});
