@@ -53,8 +53,9 @@ concept Serializable = requires(const T& value, T& into, Bytes& out, View& in) {
 
 /// A type all encodings of which have one length: they are written without asking for room each time.
 template <class T>
-concept FixedEncoding = requires(const T& value, char* at) {
-  { Serde<T>::put(value, at) } -> std::same_as<char*>;
+concept FixedEncoding = requires {
+  // Its very own: that of a base for what T converts to would be another encoding than write()'s.
+  static_cast<char* (*)(const T&, char*)>(&Serde<T>::put);
   { Serde<T>::fixed_bytes() } -> std::same_as<std::size_t>;
 };
 

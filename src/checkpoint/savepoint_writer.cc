@@ -81,7 +81,7 @@ struct SavepointWriter::Contents {
 
   void put_out(Table& table, StateBlock& block) {
     open_bytes -= block.bytes.size();
-    writer->put_block(table.index, std::move(block));
+    writer->put_block(table.index, block);
     block.bytes.clear();
     block.entries = 0;
   }
@@ -209,7 +209,7 @@ void SavepointWriter::Contents::copy_tables(const RestoredCheckpoint& from, std:
                               const StateFileReader::Block& block) {
           StateBlock copied{block.name_space, block.key_group, block.entries, {}};
           file.read_block(block, copied.bytes);
-          writer->put_block(table_of(table), std::move(copied));
+          writer->put_block(table_of(table), copied);
         });
   }
 }

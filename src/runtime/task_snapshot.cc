@@ -1,9 +1,9 @@
 #include "runtime/task_snapshot.h"
 
 #include <exception>
-#include <mutex>
 #include <utility>
 
+#include "base/mutex.h"
 #include "base/planted_bug.h"
 
 namespace levada {
@@ -14,13 +14,17 @@ constexpr std::size_t kEntriesPerScan = 2048;
 // Blocks go to the background so many bytes at a time: to wake its thread costs as much as to write tens of
 // thousands of bytes.
 constexpr std::size_t kHeldBytes = 512 * 1024;
-// Buffers kept for blocks to come: about the blocks of kHeldBytes, twice.
+// Buffers kept for blocks to come, those of common blocks: about as many as kHeldBytes has of them, twice.
 constexpr std::size_t kSparesMax = 32;
+constexpr std::size_t kSpareBytesMin = 16 * 1024;
+constexpr std::size_t kSpareBytesMax = 64 * 1024;
 
 }  // namespace
 
 // What the background jobs share; dies with the last of them.
 struct TaskSnapshot::Writing {
+  Writing() { spares.reserve(kSparesMax); }
+
   std::unique_ptr<StateFileWriter> writer;
   Done done;
   std::shared_ptr<SnapshotBase> next;
@@ -29,8 +33,22 @@ struct TaskSnapshot::Writing {
   std::atomic<bool> aborted{false};
   detail::ColdQueue::Ticket cold_ticket;  // null: there is no cold tier
   std::shared_ptr<ColdFilesWriter> cold;  // belongs to the ticket's work until that is done
-  std::mutex spares_mutex;
-  std::vector<Bytes> spares;  // with room for all
+  Mutex mutex;
+  std::vector<Bytes> spares LEVADA_GUARDED_BY(mutex);  // with room for all
+
+  void add_spare(Bytes& bytes) {
+    if (bytes.capacity() < kSpareBytesMin || bytes.capacity() > kSpareBytesMax) return;
+    bytes.clear();
+    MutexLock lock(mutex);
+    if (spares.size() < kSparesMax) spares.push_back(std::move(bytes));
+  }
+  Bytes take_spare() {
+    MutexLock lock(mutex);
+    if (spares.empty()) return {};
+    Bytes bytes = std::move(spares.back());
+    spares.pop_back();
+    return bytes;
+  }
 
   bool wanted() const { return error.empty() && !aborted.load(std::memory_order_acquire); }
   // Returns the bytes written; after a failure nothing more is.
@@ -67,12 +85,7 @@ class TaskSnapshot::HeldBlocks final {
     for (auto& [table, block] : blocks_) {
       written += writing.run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
     }
-    const std::lock_guard lock(writing.spares_mutex);
-    for (auto& [table, block] : blocks_) {
-      if (writing.spares.size() == kSparesMax) break;
-      block.bytes.clear();
-      writing.spares.push_back(std::move(block.bytes));
-    }
+    for (auto& [table, block] : blocks_) writing.add_spare(block.bytes);
     blocks_.clear();
     memory_.release(std::exchange(bytes_, 0));
     return written;
@@ -104,14 +117,7 @@ class TaskSnapshot::Blocks final : public BlockSink {
       : snapshot_(snapshot), table_(table), base_(base) {}
 
   void block(StateBlock&& block) override { snapshot_.put_block(table_, std::move(block)); }
-  Bytes spare() override {
-    Writing& writing = *snapshot_.writing_;
-    const std::lock_guard lock(writing.spares_mutex);
-    if (writing.spares.empty()) return {};
-    Bytes bytes = std::move(writing.spares.back());
-    writing.spares.pop_back();
-    return bytes;
-  }
+  Bytes spare() override { return snapshot_.writing_->take_spare(); }
   bool keep(std::int64_t name_space, CheckpointId changed_after) override {
     if (base_ == nullptr) return false;
     const bool changed = changed_after >= snapshot_.base_->checkpoint;
@@ -141,7 +147,6 @@ TaskSnapshot::TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const Snapsh
       context_(std::make_unique<Context>(*this)) {
   writing_->writer = std::move(writer);
   writing_->done = std::move(done);
-  writing_->spares.reserve(kSparesMax);
   writing_->next = std::make_shared<SnapshotBase>(checkpoint);
 }
 

@@ -3,7 +3,8 @@
 // changed since the snapshot of the newest committed checkpoint began are not captured: the state file refers
 // to what has them.
 //
-// Threads:  of its task, except for the jobs on the background queue, which own what they use.
+// Threads:  of its task, except for the jobs on the background queue, which own what they use. The buffers of
+// written blocks come back from them.
 #pragma once
 
 #include <atomic>

@@ -119,7 +119,7 @@ class Writing final : public SnapshotContext {
     Blocks(Writing& writing, std::uint32_t table) : writing_(writing), table_(table) {}
     void block(StateBlock&& block) override {
       writing_.entries_ += block.entries;
-      writing_.writer_.put_block(table_, std::move(block));
+      writing_.writer_.put_block(table_, block);
     }
 
    private:

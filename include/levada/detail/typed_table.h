@@ -821,7 +821,11 @@ class TypedTable final : public StateTable {
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return;
     if (cold_) cold_->note_captured(entry);
     CaptureBuffer& buffer = buffer_of(space, group);
-    if (buffer.bytes.capacity() == Bytes().capacity()) buffer.bytes = sink_->spare();
+    // Of a group that will fill a good part of it.
+    if (buffer.count == 0 && group.size * sizeof(Entry) >= kBlockBytes / 2 &&
+        buffer.bytes.capacity() == Bytes().capacity()) {
+      buffer.bytes = sink_->spare();
+    }
     if constexpr (Expires<V>) {
       const std::size_t end = buffer.bytes.size();
       entry.key.write(buffer.bytes);

@@ -29,6 +29,33 @@ struct Order {
 };
 LEVADA_RECORD(Order, user, item, tags, at, ts, took)
 
+// A number with an encoding of its own, and the rest of its Serde from another type's.
+struct Id {
+  std::int64_t number = 0;
+  operator std::int64_t() const { return number; }
+};
+
+struct Sale {
+  Id id;
+  Point at;
+  Colour colour = Colour::kRed;
+  bool paid = false;
+};
+
+}  // namespace serde_test
+
+template <>
+struct levada::Serde<serde_test::Id> : levada::Serde<std::int64_t> {
+  static void write(const serde_test::Id& id, Bytes& out) {
+    put_varint(out, static_cast<std::uint64_t>(id.number));
+  }
+  static void read(View& in, serde_test::Id& into) { into.number = static_cast<std::int64_t>(in.take_varint()); }
+};
+
+namespace serde_test {
+
+LEVADA_RECORD(Sale, id, at, colour, paid)
+
 }  // namespace serde_test
 
 namespace levada {
@@ -158,6 +185,38 @@ TEST(Serde, EncodesAsItAlwaysDid) {
 }
 
 // A hash decides a key's group, so these never change either.
+TEST(Serde, EncodesPartsOfFixedLengthInOnePieceAsItDoesOneByOne) {
+  using Nested = std::tuple<std::pair<Point, bool>, std::array<std::uint16_t, 3>, Timestamp, Duration, Colour, double>;
+  static_assert(FixedEncoding<Nested> && Serde<Nested>::fixed_bytes() == 8 + 1 + 6 + 8 + 8 + 1 + 8);
+  static_assert(!FixedEncoding<Order> && !FixedEncoding<std::tuple<int, std::string>>);
+  const Nested nested{{{1, -2}, true}, {3, 4, 5}, Timestamp{7us}, 8us, Colour::kBlue, 0.5};
+  Bytes one_by_one;
+  Serde<std::int32_t>::write(1, one_by_one);
+  Serde<std::int32_t>::write(-2, one_by_one);
+  Serde<bool>::write(true, one_by_one);
+  for (const std::uint16_t element : {3, 4, 5}) Serde<std::uint16_t>::write(element, one_by_one);
+  Serde<Timestamp>::write(Timestamp{7us}, one_by_one);
+  Serde<Duration>::write(8us, one_by_one);
+  Serde<Colour>::write(Colour::kBlue, one_by_one);
+  Serde<double>::write(0.5, one_by_one);
+  EXPECT_EQ(hex(encoded(nested)), hex(one_by_one));
+  // What is too long for one piece.
+  const std::pair<std::array<std::int64_t, 100>, bool> wide{{1, 2, 3}, true};
+  EXPECT_EQ(encoded(wide).size(), 801u);
+  expect_round_trip(wide);
+}
+
+TEST(Serde, OfATypeIsNotEncodedAsItsBaseWouldBe) {
+  static_assert(!FixedEncoding<serde_test::Id> && !FixedEncoding<serde_test::Sale>);
+  const serde_test::Sale sale{{300}, {1, 2}, Colour::kBlue, true};
+  const Bytes bytes = encoded(sale);
+  EXPECT_EQ(hex(bytes), "ac02" "01000000" "02000000" "07" "01");
+  serde_test::Sale read;
+  View in(bytes);
+  Serde<serde_test::Sale>::read(in, read);
+  EXPECT_EQ(read.id.number, 300);
+}
+
 TEST(Serde, HashesAsItAlwaysDid) {
   EXPECT_EQ(hash_of(std::int64_t{0}), 0xe220a8397b1dcdafu);
   EXPECT_EQ(hash_of(std::int64_t{1}), 0x910a2dec89025cc1u);

@@ -172,6 +172,7 @@ class TypedTableModel : public ::testing::Test {
 };
 
 using Types = ::testing::Types<std::tuple<std::uint64_t, std::int64_t>,
+                               std::tuple<std::int32_t, std::int8_t>,
                                std::tuple<std::uint64_t, std::vector<std::uint64_t>>,
                                std::tuple<std::string, std::int64_t>,
                                std::tuple<std::string, std::vector<std::uint64_t>>,
