@@ -13,8 +13,10 @@
 namespace levada {
 namespace {
 
-// Most bytes of the log that go into one transaction, unless one epoch alone has more.
+// Most bytes of the log that go into one transaction, unless one epoch alone has more. Each that fails halves
+// it, each that does not gives some of it back.
 constexpr std::uint64_t kPublishBytes = std::uint64_t{64} << 20;
+constexpr std::uint64_t kPublishBytesBack = kPublishBytes / 16;
 constexpr Duration kFirstPause = 100ms;
 constexpr Duration kLongestPause = 30s;
 // Conflicts with other transactions are tried again at once, so many times.
@@ -80,6 +82,7 @@ void ShardOrder::answer(std::size_t shard, std::uint64_t asked) {
 /// What one publish writes.
 struct EpochPublisher::Plan {
   std::vector<EpochLogRecords::Part> parts;
+  std::uint64_t bytes = 0;
   CheckpointId previous = 0;
   CheckpointId epoch = 0;
 };
@@ -88,6 +91,7 @@ EpochPublisher::EpochPublisher(Parts parts)
     : parts_(std::move(parts)),
       created_at_(parts_.clock->steady_now()),
       pause_(kFirstPause),
+      bytes_max_(kPublishBytes),
       random_(parts_.seed),
       history_(std::move(parts_.history)) {}
 
@@ -192,6 +196,7 @@ bool EpochPublisher::publish() {
       LEVADA_FAILPOINT("publish.done", kPublish);
       published_to(plan, records.count());
     } else {
+      bytes_max_ = std::min(bytes_max_, plan.bytes) / 2;
       doubt(answer);
     }
   } catch (const StateError& error) {
@@ -213,7 +218,7 @@ EpochPublisher::Plan EpochPublisher::plan_publish() {
   const SteadyTime now = parts_.clock->steady_now();
   MutexLock lock(mutex_);
   next_time_ = kNever;
-  std::uint64_t bytes = 0;
+  bool enough = false;
   std::size_t end = next_;
   while (end < history_.epochs.size()) {
     const ShardEpoch& epoch = history_.epochs[end];
@@ -222,12 +227,15 @@ EpochPublisher::Plan EpochPublisher::plan_publish() {
       break;
     }
     const std::uint64_t more = epoch.bytes();
-    if (end > next_ && bytes + more > kPublishBytes) break;
-    bytes += more;
+    if (end > next_ && plan.bytes + more > bytes_max_) {
+      enough = true;
+      break;
+    }
+    plan.bytes += more;
     ++end;
   }
   if (end == next_) return plan;
-  const bool enough = hurry_ || bytes >= std::min(parts_.pace.bytes, kPublishBytes);
+  enough |= history_.epochs[next_].id <= hurry_until_ || plan.bytes >= std::min(parts_.pace.bytes, bytes_max_);
   const SteadyTime due = history_.epochs[next_].since + parts_.pace.delay;
   if (!enough && now < due) {
     next_time_ = due;
@@ -255,6 +263,7 @@ void EpochPublisher::published_to(const Plan& plan, std::uint64_t rows) {
     published_rows_ += rows;
     note_order();
   }
+  bytes_max_ = std::min(bytes_max_ + kPublishBytesBack, kPublishBytes);
   if (LEVADA_PLANTED("log.removed_at_publish")) {
     for (const EpochLogRecords::Part& part : plan.parts) parts_.files->remove(part.path);
   }
@@ -397,7 +406,7 @@ void EpochPublisher::forget(CheckpointId epoch) {
 void EpochPublisher::hurry() {
   {
     MutexLock lock(mutex_);
-    if (std::exchange(hurry_, true)) return;
+    if (std::exchange(hurry_until_, history_.newest) == history_.newest) return;
   }
   if (Waker* const waker = waker_.load(std::memory_order_acquire)) waker->wake();
 }

@@ -1,6 +1,6 @@
 // EpochPublisher: publishes the committed epochs of one shard of one sink, in order, all that wait in one
-// transaction of the target up to 64 MiB. It has no thread: step() is called by one of the executor's, for
-// it blocks, or by the simulation.
+// transaction of the target up to 64 MiB; less while such a transaction fails, for it may be too long for the
+// target. It has no thread: step() is called by one of the executor's, for it blocks, or by the simulation.
 //
 // States:      fencing → ready ⇄ (publishing) → … ; every doubt leads back to fencing; failed.
 // Invariants:  1. Only epochs of committed manifests get here: committed() is called after the manifest's
@@ -107,7 +107,7 @@ class EpochPublisher {
   void committed(ShardEpoch epoch);
   /// Epochs up to `epoch` are named by no retained manifest any more.
   void forget(CheckpointId epoch);
-  /// Nothing more will come soon: does not wait for more to publish together.
+  /// Does not wait for more to publish together with what is committed so far.
   void hurry();
 
   /// Fenced, and the marker understood, once since it was made.
@@ -158,6 +158,7 @@ class EpochPublisher {
   SteadyTime retry_at_ = SteadyTime::min();
   Duration pause_;
   int doubts_ = 0;  // since the last success
+  std::uint64_t bytes_max_;  // of a transaction, unless one epoch alone has more
   SteadyTime away_since_ = kNever;
   Random random_;
 
@@ -165,7 +166,7 @@ class EpochPublisher {
   ShardHistory history_ LEVADA_GUARDED_BY(mutex_);
   std::size_t next_ LEVADA_GUARDED_BY(mutex_) = 0;  // of history_.epochs: the next to publish
   bool recovered_ LEVADA_GUARDED_BY(mutex_) = false;
-  bool hurry_ LEVADA_GUARDED_BY(mutex_) = false;
+  CheckpointId hurry_until_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::uint64_t publishes_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::uint64_t published_rows_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::string waiting_for_ LEVADA_GUARDED_BY(mutex_);

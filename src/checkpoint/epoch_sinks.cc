@@ -126,7 +126,11 @@ bool EpochSink::takes_rows(CheckpointId passed) const {
   if (barrier_under_way_.load(std::memory_order_acquire) > passed) return true;
   const Backlog now = backlog();
   if (!is_full(now)) return true;
-  if (now.bytes == 0) changed_();
+  if (now.bytes == 0) {
+    changed_();
+  } else {
+    for (const auto& publisher : publishers_) publisher->hurry();
+  }
   return false;
 }
 

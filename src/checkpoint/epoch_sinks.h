@@ -162,7 +162,7 @@ class EpochSinks {
   bool wants_checkpoint() const;
   /// Everything committed is published.
   bool all_published() const;
-  /// Says that the end is near.
+  /// What is committed is published without waiting for more.
   void hurry();
   /// The newest manifest does not say yet what has been published since.
   bool unrecorded() const;

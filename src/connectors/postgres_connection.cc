@@ -59,8 +59,9 @@ ServerError::ServerError(const std::string& what, std::string sqlstate)
 
 bool is_retryable(std::string_view sqlstate) {
   static constexpr std::array<std::string_view, 5> kClasses{"08", "40", "53", "57", "58"};
-  // lock_timeout, and a server that is a standby by now: the next connection may find the other one.
-  static constexpr std::array<std::string_view, 2> kStates{"55P03", "25006"};
+  // lock_timeout, a session that stood still within its transaction, and a server that is a standby by now: the
+  // next connection may find the other one.
+  static constexpr std::array<std::string_view, 3> kStates{"55P03", "25P03", "25006"};
   if (sqlstate.empty()) return true;
   const auto has_class = [&](std::string_view c) { return sqlstate.starts_with(c); };
   return std::any_of(kClasses.begin(), kClasses.end(), has_class) ||

@@ -415,6 +415,7 @@ void JobControl::take_outcome() {
     savepoint_ = std::make_unique<PendingSavepoint>(
         ticket, coordinator_->manifest(), history_.newest(),
         outcome.final ? kNever : host_.clock->steady_now() + options_.checkpoint.timeout);
+    if (sinks_) sinks_->hurry();
   }
   give_claimed_up();
   tell_all(TaskMail::Kind::kCommitted, outcome.checkpoint);
@@ -621,6 +622,8 @@ void JobControl::failed(const std::string& node, int subtask, std::exception_ptr
     requests_.failed(coordinator_->last_error(), false);
   }
   drop_attempt();
+  // There will be output after the checkpoint that was to be the last.
+  if (savepoint_ && savepoint_->stops()) end_savepoint("the job failed before it ended");
   preparing_ = draining_ = false;
   restored_.reset();
   log_.error((node.empty() ? std::string() : node + ": ") + what);

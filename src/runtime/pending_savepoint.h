@@ -32,6 +32,8 @@ class PendingSavepoint {
   CheckpointId checkpoint() const noexcept { return status_.id; }
   const CheckpointStatus& status() const noexcept { return status_; }
   bool waits_for_output() const noexcept { return making_ == nullptr; }
+  /// The job ends with it.
+  bool stops() const noexcept { return publish_by_ == kNever; }
   /// When the output has to be published at the latest.
   SteadyTime publish_by() const noexcept { return publish_by_; }
   /// What to note the published output in. REQUIRES: waits_for_output().

@@ -1,6 +1,7 @@
 // An exactly-once sink into memory, and the database beneath it: markers, rows, and faults on demand.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +30,7 @@ class MemoryTable {
 
   /// Called at every step, outside the lock; may throw TargetError.
   std::function<void(TargetStep)> fault;
+  std::size_t rows_max = SIZE_MAX;  ///< a transaction of more takes too long
 
   std::vector<Row> rows() const {
     const std::lock_guard lock(mutex_);
@@ -87,6 +89,9 @@ class MemoryTransaction final : public MarkerTransaction {
     meet(TargetStep::kWrite);
     EpochRecord record;
     while (records.next(record)) rows_.push_back({record.epoch, std::string(record.body)});
+    if (rows_.size() > table_.rows_max) {
+      throw TargetError(TargetStatus::kUnavailable, "canceling statement due to statement timeout");
+    }
   }
   bool advance(const EpochOwner& self, CheckpointId previous, CheckpointId epoch,
                std::uint64_t) override {

@@ -382,6 +382,42 @@ TEST_F(Publisher, WaitsForEnoughToPublishTogetherButNotWhenTheEndIsNear) {
   EXPECT_EQ(marker(), 30u);
 }
 
+TEST_F(Publisher, HurriesWithWhatIsCommittedAndNotWithWhatFollows) {
+  EpochPublisher& publisher = start({}, 0, {1, 1}, {.bytes = 1 << 20, .delay = 1h});
+  run(publisher);
+  publisher.committed(write(10));
+  publisher.hurry();
+  run(publisher);
+  EXPECT_EQ(marker(), 10u);
+  publisher.committed(write(20));
+  run(publisher);
+  EXPECT_EQ(marker(), 10u);
+}
+
+TEST_F(Publisher, DoesNotWaitForMoreThanFitsIntoOneTransaction) {
+  EpochPublisher& publisher = start({}, 0, {1, 1}, {.bytes = std::uint64_t{1} << 30, .delay = 1h});
+  run(publisher);
+  for (CheckpointId id = 1; id <= 3; ++id) publisher.committed(write(id, 15 << 20));
+  run(publisher);
+  EXPECT_EQ(marker(), 2u);
+}
+
+TEST_F(Publisher, PublishesLessAtATimeWhenATransactionIsTooLongForTheTarget) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  for (CheckpointId id = 1; id <= 12; ++id) publisher.committed(write(id, 1 << 20));
+  table_->rows_max = 8;
+  run_through(publisher);
+  EXPECT_EQ(marker(), 12u);
+  EXPECT_EQ(table_->rows().size(), 24u);
+  // The next ones may be longer again.
+  table_->rows_max = 100;
+  const int commits = table_->commits();
+  for (CheckpointId id = 21; id <= 23; ++id) publisher.committed(write(id, 1 << 20));
+  run(publisher);
+  EXPECT_EQ(table_->commits(), commits + 1);
+}
+
 TEST_F(Publisher, DoesNothingAnyMoreOnceItIsInterrupted) {
   EpochPublisher& publisher = start();
   run(publisher);

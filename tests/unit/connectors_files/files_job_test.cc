@@ -103,6 +103,34 @@ TEST(Files, RollByBytes) {
   EXPECT_GT(files_in(dir / "out").size(), 3u);
 }
 
+TEST(Files, AreFinishedEarlyForASavepoint) {
+  const TempDir dir;
+  StreamEnvironment env(
+      {.checkpoint = {.interval = 10ms, .directory = dir / "checkpoints", .timeout = 10s}});
+  env.generate<Item>(make_item, {.rate = 50'000})
+      .uid("items")
+      .sink_to(files::sink<Item>({.directory = dir / "out", .roll_interval = 1h}))
+      .uid("to files");
+  Job job = env.execute_async("job");
+  job.savepoint(dir / "saved");
+  job.stop_with_savepoint(dir / "last");
+  const std::vector<std::int64_t> ids = ids_in(dir / "out");
+  EXPECT_EQ(ids, numbers(static_cast<std::int64_t>(ids.size())));
+}
+
+TEST(Files, AreFinishedEarlyWhenTheLogIsFull) {
+  const TempDir dir;
+  StreamEnvironment env({.checkpoint = {.interval = 10ms, .directory = dir / "checkpoints"},
+                         .epoch_log = {.bytes = 300'000}});
+  env.generate<Item>(make_item, {.rows = 50'000})
+      .uid("items")
+      .sink_to(files::sink<Item>({.directory = dir / "out", .roll_interval = 1h}))
+      .uid("to files");
+  Job job = env.execute_async("job");
+  ASSERT_TRUE(job.wait_for(60s)) << "it waits for room that only a file that is finished makes";
+  EXPECT_EQ(ids_in(dir / "out"), numbers(50'000));
+}
+
 TEST(Files, AreWrittenWithoutCheckpointsToo) {
   const TempDir dir;
   StreamEnvironment env({.parallelism = 2});
