@@ -38,7 +38,7 @@ struct SinkOptions {
   Format format = json();
   /// A file is finished when so much has come for it, up to 64 MiB,
   std::uint64_t roll_bytes = 64_MiB;
-  /// or when its oldest row has waited so long.
+  /// or when its oldest row has waited so long, or a savepoint or a full epoch log wants it out.
   Duration roll_interval = 10s;
   std::optional<Guarantee> guarantee{};
 };
