@@ -184,7 +184,6 @@ TEST(Serde, EncodesAsItAlwaysDid) {
   EXPECT_EQ(hex(encoded(Point{1, -1})), "01000000ffffffff");
 }
 
-// A hash decides a key's group, so these never change either.
 TEST(Serde, EncodesPartsOfFixedLengthInOnePieceAsItDoesOneByOne) {
   using Nested = std::tuple<std::pair<Point, bool>, std::array<std::uint16_t, 3>, Timestamp, Duration, Colour, double>;
   static_assert(FixedEncoding<Nested> && Serde<Nested>::fixed_bytes() == 8 + 1 + 6 + 8 + 8 + 1 + 8);
@@ -217,6 +216,7 @@ TEST(Serde, OfATypeIsNotEncodedAsItsBaseWouldBe) {
   EXPECT_EQ(read.id.number, 300);
 }
 
+// A hash decides a key's group, so these never change either.
 TEST(Serde, HashesAsItAlwaysDid) {
   EXPECT_EQ(hash_of(std::int64_t{0}), 0xe220a8397b1dcdafu);
   EXPECT_EQ(hash_of(std::int64_t{1}), 0x910a2dec89025cc1u);

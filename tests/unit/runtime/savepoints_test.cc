@@ -85,6 +85,15 @@ Job start_copying(const Copying& copying, const std::shared_ptr<MemoryTable>& ta
   return env.execute_async(copying.name, copying.execute);
 }
 
+// Copies 1,000 rows or more, and stops with the savepoint "saved". Returns how many were published.
+std::int64_t copy_until_saved(const TempDir& dir, const std::shared_ptr<MemoryTable>& table) {
+  Job job = start_copying({.directory = dir / "jobs"}, table);
+  wait_for_rows(job, 1'000);
+  EXPECT_EQ(job.stop_with_savepoint(dir / "saved"), dir / "saved");
+  EXPECT_EQ(job.status().state, JobState::kFinished);
+  return static_cast<std::int64_t>(table->rows().size());
+}
+
 // 0, 1, … counted by key; the counts are collected.
 Job start_counting(const Copying& copying, Collected<std::int64_t>& into) {
   StreamEnvironment env({.parallelism = copying.parallelism,
@@ -151,11 +160,7 @@ TEST(Savepoint, IsOneOfACheckpointThatWroteEverything) {
 TEST(Savepoint, ThatStopsTheJobHasItsLastStateAndAllItsOutput) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
-  Job job = start_copying({.directory = dir / "jobs"}, table);
-  wait_for_rows(job, 1'000);
-  EXPECT_EQ(job.stop_with_savepoint(dir / "saved"), dir / "saved");
-  EXPECT_EQ(job.status().state, JobState::kFinished);
-  const auto published = static_cast<std::int64_t>(table->rows().size());
+  const std::int64_t published = copy_until_saved(dir, table);
   EXPECT_GE(published, 1'000);
   EXPECT_EQ(sorted(rows_of<std::int64_t>(*table)), numbers(0, published));
   // The same job goes on from it, in a new directory: its marker is the savepoint's.
@@ -170,10 +175,7 @@ TEST(Savepoint, ThatStopsTheJobHasItsLastStateAndAllItsOutput) {
 TEST(Savepoint, OfASourceThatIsThenGivenFewerRowsThanItReadHasNoMore) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
-  Job job = start_copying({.directory = dir / "jobs"}, table);
-  wait_for_rows(job, 1'000);
-  job.stop_with_savepoint(dir / "saved");
-  const auto published = static_cast<std::int64_t>(table->rows().size());
+  const std::int64_t published = copy_until_saved(dir, table);
   Job again = start_copying({.directory = dir / "jobs", .rows = 500, .rate = 0, .execute = {.restore = dir / "saved"}},
                             table);
   ASSERT_TRUE(again.wait_for(10s));
@@ -183,10 +185,7 @@ TEST(Savepoint, OfASourceThatIsThenGivenFewerRowsThanItReadHasNoMore) {
 TEST(Savepoint, StartsAJobOfAnotherNameUnderMarkersOfItsOwn) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
-  Job job = start_copying({.directory = dir / "jobs"}, table);
-  wait_for_rows(job, 1'000);
-  job.stop_with_savepoint(dir / "saved");
-  const auto published = static_cast<std::int64_t>(table->rows().size());
+  const std::int64_t published = copy_until_saved(dir, table);
   start_copying({.directory = dir / "jobs", .name = "other",
                  .rows = static_cast<std::uint64_t>(published) + 5'000, .rate = 0,
                  .execute = {.restore = dir / "saved"}},
