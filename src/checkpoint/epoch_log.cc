@@ -373,10 +373,11 @@ void EpochLogRecords::open_next() {
   LEVADA_FAILPOINT("publish.segment.opened", kPublish);
   reader_ = std::make_unique<EpochSegmentReader>(files_, part.path, sink_, part.segment);
   if (reader_->schema() == schema_) return;
-  throw StateError("'" + part.path + "' has rows of the form " + reader_->schema() +
-                   ", but the sink's are now " + schema_ +
-                   "; run the program that wrote them until it has published them, or start a new "
-                   "sink generation");
+  throw ConnectorError("'" + part.path + "' has rows of the form " + reader_->schema() +
+                           ", but the sink's are now " + schema_ +
+                           "; run the program that wrote them until it has published them, or start a new "
+                           "sink generation",
+                       false);
 }
 
 }  // namespace levada

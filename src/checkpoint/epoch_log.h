@@ -124,7 +124,8 @@ class EpochSegmentReader {
   bool ended_ = false;
 };
 
-/// Segments of several epochs as one sequence.
+/// Segments of several epochs as one sequence. next() throws ConnectorError, not retryable, for rows of another
+/// schema.
 class EpochLogRecords final : public EpochRecords {
  public:
   struct Part {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "levada/assert.h"
-#include "levada/error.h"
 
 #include "base/fail_point.h"
 #include "base/planted_bug.h"
@@ -26,9 +25,36 @@ constexpr Duration kQuickPause = 20ms;
 constexpr Duration kStartTimeout = 9s;
 // How soon a shard looks again whether the others have caught up.
 constexpr Duration kOrderPause = 10ms;
+// A log that cannot be read so many times in a row, with growing pauses between, is lost.
+constexpr int kReadTries = 4;
 
 std::int64_t seconds_between(SteadyTime from, SteadyTime to) {
   return std::chrono::duration_cast<std::chrono::seconds>(to - from).count();
+}
+
+class NoRecords final : public EpochRecords {
+ public:
+  bool next(EpochRecord&) override { return false; }
+  std::uint64_t count() const override { return 0; }
+  std::uint64_t size_bytes() const override { return 0; }
+};
+
+// Takes the marker over, from whomever, and moves it past every checkpoint taken so far: none of them can go on
+// under it.
+TargetAnswer retire_marker(EpochTarget& target, EpochOwner self) {
+  const auto claim = [&] {
+    return target.fence({.self = self, .may_create = true, .initial = generation_end(self.incarnation)});
+  };
+  TargetAnswer answer = claim();
+  if (answer.status == TargetStatus::kFenced) {
+    // Of a directory that is lost, or of an instance that runs elsewhere.
+    self.incarnation = std::max(self.incarnation, answer.marker.owner.incarnation) + 1;
+    answer = claim();
+  }
+  const CheckpointId end = generation_end(self.incarnation);
+  if (answer.status != TargetStatus::kDone || answer.created || answer.marker.epoch >= end) return answer;
+  NoRecords none;
+  return target.publish({.self = self, .previous = answer.marker.epoch, .epoch = end, .records = &none});
 }
 
 }  // namespace
@@ -111,8 +137,10 @@ bool EpochPublisher::step() {
 bool EpochPublisher::fence_or_publish() {
   if (state_ == State::kFailed || interrupted_.load(std::memory_order_acquire)) return false;
   if (parts_.clock->steady_now() < retry_at_) return false;
+  if (retired_ < parts_.predecessors.size()) return retire_predecessor();
   if (parts_.order->owes_answer(shard())) state_ = State::kFencing;
-  return state_ == State::kFencing ? fence() : publish();
+  if (state_ == State::kFencing) return fence();
+  return released_.load(std::memory_order_acquire) && publish();
 }
 
 SteadyTime EpochPublisher::next_time() const {
@@ -128,6 +156,25 @@ void EpochPublisher::set_waker(Waker* waker) noexcept {
 void EpochPublisher::interrupt() noexcept {
   interrupted_.store(true, std::memory_order_release);
   parts_.target->interrupt();
+  for (const auto& predecessor : parts_.predecessors) predecessor->interrupt();
+}
+
+bool EpochPublisher::retire_predecessor() {
+  EpochTarget& target = *parts_.predecessors[retired_];
+  try {
+    const TargetAnswer answer = retire_marker(target, parts_.self);
+    target.disconnect();
+    if (answer.status == TargetStatus::kDone || answer.status == TargetStatus::kAlreadyThere) {
+      ++retired_;
+    } else {
+      doubt(answer);
+    }
+  } catch (const ConnectorError&) {
+    fail(std::current_exception());
+  } catch (const std::exception& error) {
+    doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
+  }
+  return true;
 }
 
 bool EpochPublisher::fence() {
@@ -154,6 +201,8 @@ bool EpochPublisher::fence() {
     fail(std::current_exception());
   } catch (const ConnectorError&) {
     fail(std::current_exception());
+  } catch (const StateError& error) {
+    unreadable(error);
   } catch (const std::exception& error) {
     doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {},
            .created = false});
@@ -164,11 +213,17 @@ bool EpochPublisher::fence() {
 void EpochPublisher::take_marker(const TargetAnswer& fenced, std::uint64_t asked) {
   TargetAnswer answer = fenced;
   bool idle = false;
+  bool first = false;
   {
     MutexLock lock(mutex_);
     if (answer.created) answer.marker.epoch = history_.published;
     next_ = first_to_publish(history_, answer, parts_.node, parts_.target->name());
     history_.published = answer.marker.epoch;
+    first = !recovered_;
+  }
+  if (first) read_through();
+  {
+    MutexLock lock(mutex_);
     recovered_ = true;
     idle = next_ == history_.epochs.size();
     parts_.order->answer(shard(), asked);
@@ -179,6 +234,20 @@ void EpochPublisher::take_marker(const TargetAnswer& fenced, std::uint64_t asked
   LEVADA_FAILPOINT("publish.recovered", kRestore);
   if (idle) succeeded();
   parts_.changed();
+}
+
+// Finds what is damaged while the checkpoint before can still be restored.
+void EpochPublisher::read_through() {
+  std::vector<EpochLogRecords::Part> parts;
+  {
+    MutexLock lock(mutex_);
+    parts = parts_between(next_, history_.epochs.size());
+  }
+  EpochLogRecords records(*parts_.files, parts_.sink, parts_.target->schema(), std::move(parts));
+  EpochRecord record;
+  while (records.next(record) && !interrupted_.load(std::memory_order_relaxed)) {
+  }
+  unreadable_ = 0;
 }
 
 bool EpochPublisher::publish() {
@@ -200,10 +269,7 @@ bool EpochPublisher::publish() {
       doubt(answer);
     }
   } catch (const StateError& error) {
-    fail(std::make_exception_ptr(JobError(
-        JobErrorCode::kEpochLogLost, parts_.node, -1,
-        std::string(error.what()) + "; it was not published yet. Bring the file back, or, if its output "
-                                    "may be missing, execute the job with new_sink_generation")));
+    unreadable(error);
   } catch (const ConnectorError&) {
     fail(std::current_exception());
   } catch (const std::exception& error) {
@@ -241,20 +307,25 @@ EpochPublisher::Plan EpochPublisher::plan_publish() {
     next_time_ = due;
     return plan;
   }
-  std::size_t begin = next_;
-  if (LEVADA_PLANTED("publisher.newer_first")) begin = end - 1;
-  for (std::size_t i = begin; i < end; ++i) {
-    for (const EpochSegment& segment : history_.epochs[i].segments) {
-      plan.parts.push_back({history_.epochs[i].id, segment, parts_.path(segment)});
-    }
-  }
+  plan.parts = parts_between(LEVADA_PLANTED("publisher.newer_first") ? end - 1 : next_, end);
   if (LEVADA_PLANTED("recovery.out_of_order")) std::reverse(plan.parts.begin(), plan.parts.end());
   plan.previous = history_.published;
   plan.epoch = history_.epochs[end - 1].id;
   return plan;
 }
 
+std::vector<EpochLogRecords::Part> EpochPublisher::parts_between(std::size_t begin, std::size_t end) const {
+  std::vector<EpochLogRecords::Part> parts;
+  for (std::size_t i = begin; i < end; ++i) {
+    for (const EpochSegment& segment : history_.epochs[i].segments) {
+      parts.push_back({history_.epochs[i].id, segment, parts_.path(segment)});
+    }
+  }
+  return parts;
+}
+
 void EpochPublisher::published_to(const Plan& plan, std::uint64_t rows) {
+  unreadable_ = 0;
   {
     MutexLock lock(mutex_);
     history_.published = plan.epoch;
@@ -309,6 +380,22 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
   }
   ++doubts_;
   parts_.changed();
+}
+
+// The disk may have failed for a moment, or there was no descriptor.
+void EpochPublisher::unreadable(const StateError& error) {
+  if (++unreadable_ < kReadTries) {
+    doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
+    return;
+  }
+  {
+    MutexLock lock(mutex_);
+    log_damaged_ = !recovered_;
+  }
+  fail(std::make_exception_ptr(JobError(
+      JobErrorCode::kEpochLogLost, parts_.node, -1,
+      std::string(error.what()) + "; it was not published yet. Bring the file back, or, if its output "
+                                  "may be missing, execute the job with new_sink_generation")));
 }
 
 // There was no memory to go on: how far it came, the target says.
@@ -376,6 +463,11 @@ void EpochPublisher::note_order() {
 
 // ---- the job's side
 
+void EpochPublisher::release() {
+  if (released_.exchange(true, std::memory_order_acq_rel)) return;
+  if (Waker* const waker = waker_.load(std::memory_order_acquire)) waker->wake();
+}
+
 void EpochPublisher::committed(ShardEpoch epoch) {
   {
     MutexLock lock(mutex_);
@@ -419,6 +511,11 @@ bool EpochPublisher::recovered() const {
 std::exception_ptr EpochPublisher::failure() const {
   MutexLock lock(mutex_);
   return failure_;
+}
+
+bool EpochPublisher::found_log_damaged() const {
+  MutexLock lock(mutex_);
+  return log_damaged_;
 }
 
 CheckpointId EpochPublisher::published() const {

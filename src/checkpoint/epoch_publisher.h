@@ -2,7 +2,9 @@
 // transaction of the target up to 64 MiB; less while such a transaction fails, for it may be too long for the
 // target. It has no thread: step() is called by one of the executor's, for it blocks, or by the simulation.
 //
-// States:      fencing → ready ⇄ (publishing) → … ; every doubt leads back to fencing; failed.
+// States:      fencing → ready ⇄ (publishing) → … ; every doubt leads back to fencing; failed. The first
+//              fencing also retires the markers of earlier generations, and reads through what waits in the
+//              log. Nothing is published before release().
 // Invariants:  1. Only epochs of committed manifests get here: committed() is called after the manifest's
 //                 directory is synced.
 //              2. The marker decides, nothing else: after an answer that is not plain success the
@@ -30,6 +32,7 @@
 #include "checkpoint/epoch_recovery.h"
 #include "exchange/channel.h"
 #include "levada/clock.h"
+#include "levada/error.h"
 #include "levada/sink.h"
 
 namespace levada {
@@ -76,6 +79,8 @@ class EpochPublisher {
     int shard = 0;
     std::string sink;  ///< as in the heads of segments
     std::unique_ptr<EpochTarget> target;
+    /// Markers of earlier generations, under which nobody is to publish any more.
+    std::vector<std::unique_ptr<EpochTarget>> predecessors;
     EpochOwner self;
     ShardHistory history;
     PublishPace pace;
@@ -103,6 +108,9 @@ class EpochPublisher {
   void interrupt() noexcept;
 
   // ---- the job's side
+  /// All shards of all sinks are recovered: what waits may be published. Until then another checkpoint could
+  /// still be restored.
+  void release();
   /// A manifest is committed; `epoch` has what it adds for this shard, perhaps nothing.
   void committed(ShardEpoch epoch);
   /// Epochs up to `epoch` are named by no retained manifest any more.
@@ -110,9 +118,11 @@ class EpochPublisher {
   /// Does not wait for more to publish together with what is committed so far.
   void hurry();
 
-  /// Fenced, and the marker understood, once since it was made.
+  /// Fenced, the marker understood and what waits read through, once since it was made.
   bool recovered() const;
   std::exception_ptr failure() const;
+  /// It failed while it recovered, for the log of what is not published yet cannot be read.
+  bool found_log_damaged() const;
   CheckpointId published() const;
   /// Everything that was committed is published.
   bool caught_up() const;
@@ -133,11 +143,16 @@ class EpochPublisher {
   struct Plan;
 
   bool fence_or_publish();
+  bool retire_predecessor();
   bool fence();
   bool publish();
   Plan plan_publish();
   std::size_t shard() const noexcept { return static_cast<std::size_t>(parts_.shard); }
   void take_marker(const TargetAnswer& fenced, std::uint64_t asked);
+  void read_through();
+  void unreadable(const StateError& error);
+  std::vector<EpochLogRecords::Part> parts_between(std::size_t begin, std::size_t end) const
+      LEVADA_REQUIRES(mutex_);
   void published_to(const Plan& plan, std::uint64_t rows);
   void doubt(const TargetAnswer& answer);
   void run_out();
@@ -150,10 +165,13 @@ class EpochPublisher {
   Parts parts_;
   std::atomic<Waker*> waker_{nullptr};
   std::atomic<bool> interrupted_{false};
+  std::atomic<bool> released_{false};
 
   // Of step().
   State state_ = State::kFencing;
   bool doubted_ = true;  // fences for its own sake, not because another shard asked
+  std::size_t retired_ = 0;  // of the predecessors
+  int unreadable_ = 0;       // times in a row that the log could not be read
   const SteadyTime created_at_;
   SteadyTime retry_at_ = SteadyTime::min();
   Duration pause_;
@@ -166,6 +184,7 @@ class EpochPublisher {
   ShardHistory history_ LEVADA_GUARDED_BY(mutex_);
   std::size_t next_ LEVADA_GUARDED_BY(mutex_) = 0;  // of history_.epochs: the next to publish
   bool recovered_ LEVADA_GUARDED_BY(mutex_) = false;
+  bool log_damaged_ LEVADA_GUARDED_BY(mutex_) = false;
   CheckpointId hurry_until_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::uint64_t publishes_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::uint64_t published_rows_ LEVADA_GUARDED_BY(mutex_) = 0;

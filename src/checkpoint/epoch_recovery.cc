@@ -53,6 +53,13 @@ std::size_t first_to_publish(const ShardHistory& history, const TargetAnswer& fe
   }
   const CheckpointId marker = fenced.marker.epoch;
   const auto& epochs = history.epochs;
+  if (marker > history.newest && marker == generation_end(marker >> 32)) {
+    refuse(JobErrorCode::kSinkAhead, sink,
+           "start " + std::to_string(marker >> 32) + " of this job began a new sink generation in " + target +
+               ", and checkpoint " + std::to_string(history.newest) +
+               " is older: going on would write the output since then a second time. Restore a checkpoint "
+               "taken since, or, if output may be there twice, " + kNewGeneration);
+  }
   if (marker > history.newest && !LEVADA_PLANTED("recovery.sink_ahead_is_done")) {
     refuse(JobErrorCode::kSinkAhead, sink,
            "the marker in " + target + " says that epoch " + std::to_string(marker) +

@@ -38,6 +38,10 @@ struct ShardHistory {
   bool clean = false;
 };
 
+/// Where the marker of a generation ends when start `incarnation` begins another: past every checkpoint before,
+/// and no checkpoint itself.
+constexpr CheckpointId generation_end(std::uint64_t incarnation) { return incarnation << 32; }
+
 /// May a marker be made that is not there?
 bool may_create_marker(const ShardHistory& history);
 

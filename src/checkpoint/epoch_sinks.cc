@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "levada/assert.h"
@@ -276,34 +277,65 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
     }
     history.newest = origin == RestoreOrigin::kOtherJob ? 0 : handed_over_;
     sink.recorded_.push_back(history.published);
-    add_publisher(sink, static_cast<int>(shard), std::move(history), order);
+    EpochPublisher::Parts parts = publisher_parts(sink, static_cast<int>(shard));
+    parts.history = std::move(history);
+    parts.order = order;
+    if (anew && shard == 0) {
+      static const std::vector<Manifest> kNone;
+      parts.predecessors =
+          make_predecessors(sink, origin == RestoreOrigin::kOtherJob ? kNone : manifests, shards);
+    }
+    sink.publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
   }
 }
 
-void EpochSinks::add_publisher(EpochSink& sink, int shard, ShardHistory history,
-                               std::shared_ptr<ShardOrder> order) {
+// The markers that a start without new_sink_generation could find: those of the manifests, and the first ones of
+// all, even of a directory that is lost.
+std::vector<std::unique_ptr<EpochTarget>> EpochSinks::make_predecessors(
+    const EpochSink& sink, const std::vector<Manifest>& manifests, std::size_t shards) const {
+  std::set<std::pair<std::uint64_t, std::size_t>> markers;  // generation and shard
+  const auto add = [&](std::uint64_t generation, std::size_t count) {
+    for (std::size_t shard = 0; shard < count; ++shard) markers.emplace(generation, shard);
+  };
+  add(0, shards);
+  for (const Manifest& manifest : manifests) {
+    if (const SinkState* const state = find_state(manifest, sink.spec_.uid)) {
+      add(state->generation, state->published.size());
+    }
+  }
+  std::vector<std::unique_ptr<EpochTarget>> predecessors;
+  for (const auto& [generation, shard] : markers) {
+    predecessors.push_back(make_target(sink, generation, static_cast<int>(shard)));
+  }
+  return predecessors;
+}
+
+std::unique_ptr<EpochTarget> EpochSinks::make_target(const EpochSink& sink, std::uint64_t generation,
+                                                     int shard) const {
   const EpochSinkSpec& spec = sink.spec_;
   std::string marker = spec.uid;
-  if (sink.generation_ > 0) marker += "@" + std::to_string(sink.generation_);
+  if (generation > 0) marker += "@" + std::to_string(generation);
   const auto log = [log = parts_.log, prefix = spec.uid + ": "](LogLevel level,
                                                                 std::string_view message) {
     log->write(level, prefix + std::string(message));
   };
-  EpochTargetContext context{.job = parts_.job,
-                             .sink = std::move(marker),
-                             .shard = shard,
-                             .clock = parts_.clock,
-                             .files = &parts_.directory->files(),
-                             .log = log};
+  return spec.factory->make_target({.job = parts_.job,
+                                    .sink = std::move(marker),
+                                    .shard = shard,
+                                    .clock = parts_.clock,
+                                    .files = &parts_.directory->files(),
+                                    .log = log});
+}
+
+EpochPublisher::Parts EpochSinks::publisher_parts(const EpochSink& sink, int shard) const {
+  const EpochSinkSpec& spec = sink.spec_;
   EpochPublisher::Parts parts;
   parts.node = spec.uid;
   parts.shard = shard;
   parts.sink = spec.uid;
-  parts.target = spec.factory->make_target(context);
+  parts.target = make_target(sink, sink.generation_, shard);
   parts.self = {.incarnation = parts_.directory->incarnation(), .owner = parts_.owner};
-  parts.history = std::move(history);
   parts.pace = spec.factory->pace();
-  parts.order = std::move(order);
   parts.files = &parts_.directory->files();
   parts.path = [directory = parts_.directory, uid = spec.uid](const EpochSegment& segment) {
     return join_path(directory->log_directory(uid, segment.subtask),
@@ -313,7 +345,7 @@ void EpochSinks::add_publisher(EpochSink& sink, int shard, ShardHistory history,
   parts.log = parts_.log;
   parts.changed = parts_.changed;
   parts.seed = parts_.owner + static_cast<std::uint64_t>(shard);
-  sink.publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
+  return parts;
 }
 
 template <class F>
@@ -326,9 +358,15 @@ bool EpochSinks::all_publishers(F f) const {
   return true;
 }
 
-bool EpochSinks::recovered() const {
+bool EpochSinks::recovered() {
   check();
-  return all_publishers([](const EpochPublisher& publisher) { return publisher.recovered(); });
+  if (!all_publishers([](const EpochPublisher& publisher) { return publisher.recovered(); })) return false;
+  for (EpochPublisher* publisher : publishers()) publisher->release();
+  return true;
+}
+
+bool EpochSinks::found_log_damaged() const {
+  return !all_publishers([](const EpochPublisher& publisher) { return !publisher.found_log_damaged(); });
 }
 
 void EpochSinks::restarted(const Manifest* manifest) {
@@ -349,11 +387,29 @@ void EpochSinks::restarted(const Manifest* manifest) {
     sink->open_bytes_.store(0, std::memory_order_relaxed);
   }
   if (restored == handed_over_) return;
+  refuse_other_sinks(*manifest);
   refuse_branch(*manifest);
   // Its commit had failed after the rename, or it and some before it could not be read at the start: now it
   // counts, so it must survive a power loss first.
   parts_.directory->sync();
   committed(*manifest);
+}
+
+// A checkpoint that could not be read when this process started may be readable now, and be of an earlier start,
+// with other sinks or before a new generation of them.
+void EpochSinks::refuse_other_sinks(const Manifest& manifest) const {
+  for (const auto& sink : sinks_) {
+    const SinkState* const state = find_state(manifest, sink->spec_.uid);
+    if (state != nullptr && state->generation == sink->generation_ &&
+        state->published.size() == sink->publishers_.size()) {
+      continue;
+    }
+    throw JobError(JobErrorCode::kSinkAhead, sink->spec_.uid, -1,
+                   "checkpoint " + std::to_string(manifest.id) +
+                       ", which could not be read when the job was started, is not of this sink as it is now; "
+                       "take its manifest away, or, if output may be there twice, execute the job with "
+                       "new_sink_generation");
+  }
 }
 
 // A checkpoint that could not be read when this process started may be readable now. When it does not come

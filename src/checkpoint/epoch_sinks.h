@@ -12,7 +12,8 @@
 // 1. A manifest names, for each sink, every epoch that some shard had not published when it was written,
 //    so a restore needs one manifest; older ones only when a target's marker went back.
 // 2. Shard s publishes the segments of the subtasks i with i mod S = s, in the order of subtasks. S and
-//    the generation never change once a manifest has them.
+//    the generation never change once a manifest has them. A new generation, asked for at a start, first
+//    moves the markers of those before past every checkpoint, so that none is taken to go on under them.
 // 3. Publishers outlive attempts. A restart within the process restores the newest manifest, whose epochs
 //    they were given when it was committed; one that was found although its commit had failed is given to
 //    them then, after its directory is synced. They are never given an epoch twice, and nothing is
@@ -21,8 +22,7 @@
 //
 // Threads:  constructor, recover(), restarted(), fill(), committed() and the like from the job's control;
 //           EpochSink's functions as they say.
-// Failures: JobError of the decisions of epoch_recovery.h; StateError for a manifest that does not fit
-//           the graph.
+// Failures: JobError of the decisions of epoch_recovery.h.
 #pragma once
 
 #include <atomic>
@@ -132,8 +132,12 @@ class EpochSinks {
   /// Before the first attempt: makes the publishers, which then have to be stepped. `manifests` are those
   /// that can be read, the one to restore last; empty: a fresh start.
   void recover(const std::vector<Manifest>& manifests, RestoreOrigin origin);
-  /// All shards are fenced and their markers understood. Throws what a publisher failed with.
-  bool recovered() const;
+  /// All shards are fenced, their markers understood and what waits read through: now it may be published.
+  /// Throws what a publisher failed with.
+  bool recovered();
+  /// They are not, for the log of what is not published cannot be read: nothing was published yet, and the
+  /// checkpoint before may be restored instead.
+  bool found_log_damaged() const;
   /// Before every attempt after the first: `manifest` is the one it restores, if any.
   void restarted(const Manifest* manifest);
   std::vector<EpochPublisher*> publishers() const;
@@ -171,9 +175,13 @@ class EpochSinks {
 
  private:
   void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests, RestoreOrigin origin);
+  void refuse_other_sinks(const Manifest& manifest) const;
   void refuse_branch(const Manifest& manifest) const;
-  void add_publisher(EpochSink& sink, int shard, ShardHistory history,
-                     std::shared_ptr<ShardOrder> order);
+  std::unique_ptr<EpochTarget> make_target(const EpochSink& sink, std::uint64_t generation, int shard) const;
+  std::vector<std::unique_ptr<EpochTarget>> make_predecessors(const EpochSink& sink,
+                                                              const std::vector<Manifest>& manifests,
+                                                              std::size_t shards) const;
+  EpochPublisher::Parts publisher_parts(const EpochSink& sink, int shard) const;
   void forget_unretained(CheckpointId manifest);
   template <class F>
   bool all_publishers(F f) const;

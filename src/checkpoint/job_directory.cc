@@ -165,6 +165,7 @@ std::optional<Manifest> JobDirectory::newest_valid() {
   std::string first_problem;
   std::optional<Manifest> manifest = first_valid(ids, first_problem);
   if (manifest || ids.empty()) return manifest;
+  if (first_problem.empty()) first_problem = "its output is damaged";
   throw StateError("'" + path_ + "' has " + std::to_string(ids.size()) +
                    " checkpoints but none that can be used; the newest: " + first_problem);
 }
@@ -179,6 +180,7 @@ std::optional<Manifest> JobDirectory::newest_valid_of_this_start() {
 std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId>& ids,
                                                   std::string& first_problem) {
   for (const CheckpointId id : ids) {
+    if (set_aside_.contains(id)) continue;
     try {
       Manifest manifest = read_manifest(id);
       verify_states(files_, state_path_, manifest);
@@ -191,6 +193,11 @@ std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId
     }
   }
   return std::nullopt;
+}
+
+void JobDirectory::set_aside(CheckpointId id) {
+  set_aside_.insert(id);
+  uncounted_.insert(id);
 }
 
 bool JobDirectory::has(const Manifest& manifest) {

@@ -61,12 +61,16 @@ class JobDirectory {
   /// How a segment is called while it is written; the caller appends what makes it unique.
   std::string open_segment_name() const;
 
-  /// The newest checkpoint whose manifest decodes and whose state is all there, older files included. Warns of
-  /// each newer one that is damaged. Empty when there are no manifests at all; StateError when there are but
+  /// The newest checkpoint whose manifest decodes and whose state is all there, older files included, but for those
+  /// set aside. Warns of each newer one that is damaged. Empty when there are no manifests at all; StateError when there are but
   /// none is good: a job never starts afresh over checkpoints that it cannot read.
   std::optional<Manifest> newest_valid();
   /// The same of those that this start of the job has committed; empty when none of them is good.
   std::optional<Manifest> newest_valid_of_this_start();
+
+  /// This start does not restore that checkpoint, whose output cannot be read. It stays until enough newer ones are
+  /// retained.
+  void set_aside(CheckpointId id);
 
   /// Whether the manifest is one of this directory's.
   bool has(const Manifest& manifest);
@@ -146,6 +150,7 @@ class JobDirectory {
   std::unique_ptr<FileLock> lock_;
   std::uint64_t incarnation_ = 0;
   std::set<CheckpointId> uncounted_;  // invariant 4
+  std::set<CheckpointId> set_aside_;
   std::set<CheckpointId> held_;
 
   Mutex mutex_;

@@ -1,5 +1,5 @@
-// The format of a marker's file: "levada marker 1 <epoch> <incarnation> <owner> <rows> <CRC32C of the text
-// before, decimal>\n".
+// The format of a marker's file: "levada marker 2 <epoch> <incarnation> <owner> <rows> <announced epoch, or 0>
+// <its rows> <CRC32C of the text before, decimal>\n", all on one line.
 #include "connectors/files_target.h"
 
 #include <algorithm>
@@ -16,20 +16,23 @@
 namespace levada::files {
 namespace {
 
-constexpr std::string_view kHead = "levada marker 1 ";
+constexpr std::string_view kHead = "levada marker 2 ";
 constexpr std::size_t kWriteBytes = 256 * 1024;
 constexpr std::size_t kDigits = 20;
-constexpr std::size_t kNumbers = 4;
+constexpr std::size_t kNumbers = 6;
 
 struct MarkerFile {
   EpochMarker marker;
   std::uint64_t rows = 0;
+  CheckpointId announced = 0;  // it is published when its hidden file is gone; 0: none
+  std::uint64_t announced_rows = 0;
 };
 
 std::string encode(const MarkerFile& file) {
   std::string text(kHead);
-  for (const std::uint64_t number : {file.marker.epoch, file.marker.owner.incarnation,
-                                     file.marker.owner.owner, file.rows}) {
+  for (const std::uint64_t number :
+       {file.marker.epoch, file.marker.owner.incarnation, file.marker.owner.owner, file.rows, file.announced,
+        file.announced_rows}) {
     text += std::to_string(number) + " ";
   }
   const std::uint32_t crc = crc32c(text);
@@ -54,7 +57,7 @@ std::optional<MarkerFile> decode(std::string_view text) {
     number = *parsed;
     rest.remove_prefix(space + 1);
   }
-  const MarkerFile file{{numbers[0], {numbers[1], numbers[2]}}, numbers[3]};
+  const MarkerFile file{{numbers[0], {numbers[1], numbers[2]}}, numbers[3], numbers[4], numbers[5]};
   if (encode(file) != text) return std::nullopt;
   return file;
 }
@@ -88,7 +91,7 @@ class FileTarget final : public EpochTarget {
   }
 
   TargetAnswer publish(const PublishRequest& request) override {
-    bool named = false;
+    bool announced = false;
     std::optional<MarkerFile> found;
     try {
       found = read_marker();
@@ -104,21 +107,31 @@ class FileTarget final : public EpochTarget {
       answer.status = TargetStatus::kAlreadyThere;
     } else if (found->marker.epoch != request.previous) {
       answer.status = TargetStatus::kGap;
+    } else if (found->announced != 0) {
+      answer.status = TargetStatus::kConflict;  // the next fence() takes it back
+      answer.reason = "epoch " + std::to_string(found->announced) + " is announced and not published";
     }
     if (answer.status != TargetStatus::kDone) return answer;
     try {
-      const std::string name = file_name(request.epoch);
-      const std::string hidden = join_path(directory_, "." + name + ".tmp");
-      write_lines(hidden, *request.records);
-      named = true;
-      files_.rename(hidden, join_path(directory_, name));
-      LEVADA_FAILPOINT("files.part.renamed", kPublish);
-      files_.sync_directory(directory_);
-      write_marker({{request.epoch, request.self}, found->rows + request.records->count()});
+      if (request.records->count() == 0) {
+        announced = true;
+        write_marker({.marker = {request.epoch, request.self}, .rows = found->rows});
+      } else {
+        const std::string hidden = hidden_path(request.epoch);
+        write_lines(hidden, *request.records);
+        announced = true;
+        write_marker({.marker = found->marker,
+                      .rows = found->rows,
+                      .announced = request.epoch,
+                      .announced_rows = request.records->count()});
+        files_.rename(hidden, join_path(directory_, file_name(request.epoch)));
+        LEVADA_FAILPOINT("files.part.renamed", kPublish);
+        files_.sync_directory(directory_);
+      }
     } catch (const DiskError& error) {
       return answer_of(TargetStatus::kUnavailable, error.what());
     } catch (const StateError& error) {
-      if (!named) throw;  // the records'
+      if (!announced) throw;  // the records'
       return answer_of(TargetStatus::kUnknown, error.what());
     }
     answer.marker = {request.epoch, request.self};
@@ -152,7 +165,8 @@ class FileTarget final : public EpochTarget {
       fenced.marker = found->marker;
       return fenced;
     }
-    found->marker = {std::max(found->marker.epoch, newest_file()), request.self};
+    // The announcement, if it still stands, is taken back: its hidden file will be written anew.
+    found = MarkerFile{.marker = {std::max(found->marker.epoch, newest_file()), request.self}, .rows = found->rows};
     write_marker(*found);
     ready_ = true;
     TargetAnswer answer = answer_of(TargetStatus::kDone, {});
@@ -164,6 +178,10 @@ class FileTarget final : public EpochTarget {
   std::string file_name(CheckpointId epoch) const {
     const std::string digits = std::to_string(epoch);
     return prefix_ + std::string(kDigits - digits.size(), '0') + digits + kSuffix;
+  }
+
+  std::string hidden_path(CheckpointId epoch) const {
+    return join_path(directory_, "." + file_name(epoch) + ".tmp");
   }
 
   // The epoch of the newest finished file; 0: there is none.
@@ -204,16 +222,22 @@ class FileTarget final : public EpochTarget {
     disk([&] {
       file->sync();
       file->close();
+      files_.sync_directory(directory_);
     });
     LEVADA_FAILPOINT("files.part.synced", kPublish);
   }
 
+  // What the marker's file says, with what it announces where that is published.
   std::optional<MarkerFile> read_marker() const {
     if (!files_.exists(marker_path_)) return std::nullopt;
-    const auto marker = decode(files_.read_file(marker_path_, 4096));
+    auto marker = decode(files_.read_file(marker_path_, 4096));
     if (!marker) {
       throw ConnectorError("the marker '" + marker_path_ + "' is damaged; bring it back, or remove it if "
                            "the job had ended well", false);
+    }
+    if (marker->announced != 0 && !files_.exists(hidden_path(marker->announced))) {
+      marker->marker.epoch = std::exchange(marker->announced, 0);
+      marker->rows += std::exchange(marker->announced_rows, 0);
     }
     return marker;
   }

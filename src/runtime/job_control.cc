@@ -220,7 +220,7 @@ bool JobControl::step_or_fail() {
 }
 
 bool JobControl::step_state() {
-  if (sinks_) sinks_->check();
+  if (sinks_ && !preparing_) sinks_->check();
   switch (state_) {
     case JobState::kStarting:
       return attempt_ ? step_running() : start_attempt();
@@ -256,7 +256,14 @@ SteadyTime JobControl::next_time() const {
 
 bool JobControl::start_attempt() {
   if (!preparing_) return prepare_attempt();
-  if (sinks_ && !sinks_->recovered()) return false;
+  try {
+    if (sinks_ && !sinks_->recovered()) return false;
+  } catch (const JobError& error) {
+    if (go_back_a_checkpoint(error)) return true;
+    if (gone_back_for_) std::rethrow_exception(gone_back_for_);
+    throw;
+  }
+  gone_back_for_ = nullptr;
   preparing_ = false;
   const auto restored = std::exchange(restored_, nullptr);
   AttemptParts parts{.plan = plan_,
@@ -351,6 +358,23 @@ void JobControl::recover_sinks() {
   executor_->start_publishers(sinks_->publishers());
   MutexLock lock(mutex_);
   visible_sinks_ = sinks_.get();
+}
+
+// The output of the newest checkpoint is damaged and not published: the one before has the rows once more, unless
+// some of that output is out by another shard or sink, which the decision about its marker says.
+bool JobControl::go_back_a_checkpoint(const JobError& error) {
+  if (attempt_number_ > 0 || !sinks_->found_log_damaged() || !restore_.set_aside(*directory_, *restored_)) return false;
+  if (!gone_back_for_) gone_back_for_ = std::current_exception();
+  log_.warning("checkpoint " + std::to_string(restored_->manifest().id) + " cannot be used: " + error.what());
+  sinks_->interrupt();
+  executor_->stop_publishers();
+  {
+    MutexLock lock(mutex_);
+    visible_sinks_ = nullptr;
+  }
+  sinks_.reset();
+  preparing_ = false;
+  return true;
 }
 
 // ---- running

@@ -119,6 +119,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool start_attempt();
   bool prepare_attempt();
   void recover_sinks();
+  bool go_back_a_checkpoint(const JobError& error);
   bool step_running();
   bool take_events();
   void take(Event& event);
@@ -164,6 +165,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::shared_ptr<const RestoredCheckpoint> restored_;  // of the attempt being prepared
   std::unique_ptr<PendingSavepoint> savepoint_;
   bool preparing_ = false;
+  std::exception_ptr gone_back_for_;  // why the newest checkpoint is not restored
   bool draining_ = false;  // the final checkpoint is there, its output is not all published
   int attempt_number_ = 0;
   std::size_t opened_count_ = 0;

@@ -99,6 +99,16 @@ std::vector<Manifest> JobRestore::manifests_to_recover(JobDirectory& directory,
   return manifests;
 }
 
+bool JobRestore::set_aside(JobDirectory& directory, const RestoredCheckpoint& restored) const {
+  if (!parts_.execute.restore.empty()) return false;
+  directory.set_aside(restored.manifest().id);
+  try {
+    return directory.newest_valid().has_value();
+  } catch (const StateError&) {
+    return false;
+  }
+}
+
 std::map<int, std::vector<SplitState>> JobRestore::discover_splits(const RestoredCheckpoint* restored) const {
   std::map<int, std::vector<SplitState>> splits;
   for (int i = 0; i < static_cast<int>(parts_.plan.graph->nodes().size()); ++i) {

@@ -46,6 +46,8 @@ class JobRestore {
   RestoreOrigin origin() const noexcept { return origin_; }
   /// The manifests in which output may wait to be published, the one restored last.
   std::vector<Manifest> manifests_to_recover(JobDirectory& directory, const Manifest* restored) const;
+  /// What was restored cannot be used after all. False: there is no other checkpoint to restore.
+  bool set_aside(JobDirectory& directory, const RestoredCheckpoint& restored) const;
   /// The splits of each source, by its node: restored ones keep their positions, new ones start where the
   /// source says.
   std::map<int, std::vector<SplitState>> discover_splits(const RestoredCheckpoint* restored) const;

@@ -169,7 +169,8 @@ struct SimulatedFileSystem::State {
     file.sync_failed = false;
   }
 
-  // Each name that changed since the last sync is the old or the new one, as the loss says or on its own.
+  // Each name that changed since the last sync is the old or the new one, as the loss says or on its own. But no
+  // rename takes a file away: no file system that keeps a journal lets one be lost between its two names.
   void lose(Directory& in, PowerLoss loss, Random& fate) LEVADA_REQUIRES(mutex) {
     std::set<std::string> names;
     for (const auto& [name, file] : in.names) names.insert(name);
@@ -180,6 +181,11 @@ struct SimulatedFileSystem::State {
       const Directory::Names& from = is_new ? in.names : in.synced;
       const auto found = from.find(name);
       if (found != from.end()) kept.insert(*found);
+    }
+    for (const auto& [name, file] : in.names) {
+      const auto is_it = [&file = file](const auto& other) { return other.second == file; };
+      if (std::none_of(in.synced.begin(), in.synced.end(), is_it)) continue;
+      if (std::none_of(kept.begin(), kept.end(), is_it)) kept[name] = file;
     }
     in.names = kept;
     in.synced = std::move(kept);

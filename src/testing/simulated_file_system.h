@@ -36,7 +36,7 @@ struct SimulatedCrash {};
 enum class PowerLoss {
   kNothing,   ///< all of them are gone
   kNames,     ///< the names are there, of files whose bytes are gone
-  kAnyPart,   ///< bytes in part (torn, short, with holes of zeros), each name on its own
+  kAnyPart,   ///< bytes in part (torn, short, with holes of zeros), each name on its own, renames in part
 };
 
 /// The kinds of operations that faults can be asked for.

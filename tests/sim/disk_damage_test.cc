@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <set>
@@ -57,6 +58,7 @@ class Machine {
       }
       if (process_->job().ended()) {
         const JobStatus status = process_->job().status();
+        restarts_ = status.restarts;
         end = status.state == JobState::kFinished ? End::kFinished : End::kFailed;
         error_ = status.last_error;
         break;
@@ -79,6 +81,9 @@ class Machine {
   SimulatedFileSystem& disk() { return disk_; }
   MemoryTable& table() { return *table_; }
   const std::string& error() const { return error_; }
+  int restarts() const { return restarts_; }
+  /// The next start fails once when it first sees a row from that one on.
+  void fail_in_user_code_at(std::int64_t row) { fails_at_ = row; }
 
   std::vector<std::string> files(const std::string& with) {
     std::vector<std::string> found = disk_.all_files();
@@ -95,7 +100,14 @@ class Machine {
     StreamEnvironment env(options);
     auto rows = env.generate<Row>([](std::uint64_t i) { return Row{static_cast<std::int64_t>(i)}; },
                                   {.rows = static_cast<std::uint64_t>(rows_), .rate = 20'000})
-                    .uid("rows");
+                    .uid("rows")
+                    .filter([this](const Row& row) {
+                      if (row.number >= fails_at_) {
+                        fails_at_ = INT64_MAX;
+                        throw std::runtime_error("planned");
+                      }
+                      return true;
+                    });
     rows.sink_to(testing::memory_sink<Row>(table_)).uid("to table");
     rows.sink_to(files::sink<Row>({.directory = "/out"})).uid("to files");
     process_ = std::make_unique<SimulatedProcess>(
@@ -153,6 +165,8 @@ class Machine {
   std::uint64_t trace_ = 0;
   std::uint64_t starts_ = 0;
   std::string error_;
+  int restarts_ = 0;
+  std::int64_t fails_at_ = INT64_MAX;
   std::unique_ptr<SimulatedProcess> process_;
 };
 
@@ -284,6 +298,8 @@ class DamagedMachine {
   Machine machine_;
 };
 
+constexpr std::int64_t kNotSeenYet = 30;  // of 40 rows, when the machine was stopped
+
 struct Flips {
   int finished = 0;
   int refused = 0;
@@ -320,10 +336,34 @@ TEST(FlippedBit, OfTheNewestManifestIsRefusedWhereItsEpochIsPublished) {
   EXPECT_GT(flips.refused, 1'000);
 }
 
-TEST(FlippedBit, OfASegmentThatIsNotPublishedIsRefused) {
+TEST(FlippedBit, OfASegmentThatIsNotPublishedGoesBackACheckpoint) {
   const Flips flips = flip_every_bit(".log", false);
-  EXPECT_EQ(flips.finished, 0);
-  EXPECT_GT(flips.refused, 500);
+  EXPECT_GT(flips.finished, 500);
+  EXPECT_EQ(flips.refused, 0);
+}
+
+TEST(FlippedBit, OfEverySegmentThatIsNotPublishedIsRefusedForTheNewest) {
+  DamagedMachine damaged(false);
+  Machine& machine = damaged.machine();
+  const std::vector<std::string> segments = machine.files(".log");
+  ASSERT_GT(segments.size(), 1u);
+  for (const std::string& path : segments) machine.disk().flip_bit(path, machine.disk().size(path) - 40, 3);
+  EXPECT_EQ(machine.run(), End::kFailed);
+  EXPECT_EQ(machine.problem(false), "");
+  EXPECT_NE(machine.error().find("is damaged"), std::string::npos) << machine.error();
+  // The files come back.
+  for (const std::string& path : segments) machine.disk().flip_bit(path, machine.disk().size(path) - 40, 3);
+  expect_that_it_ends_well(machine);
+}
+
+// A restart within the process must not take up again what its start went back from.
+TEST(MissingSegment, GoesBackACheckpointAndStaysThere) {
+  DamagedMachine damaged(false);
+  Machine& machine = damaged.machine();
+  machine.disk().remove(damaged.newest(".log"));
+  machine.fail_in_user_code_at(kNotSeenYet);
+  expect_that_it_ends_well(machine);
+  EXPECT_EQ(machine.restarts(), 1);
 }
 
 TEST(FlippedBit, OfASegmentThatIsPublishedDoesNoHarm) {

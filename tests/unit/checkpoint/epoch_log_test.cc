@@ -226,7 +226,7 @@ TEST_F(EpochLog, ReadsSegmentsAsOneSequenceAndAgreesWithTheSchema) {
   while (records.next(record)) text += std::to_string(record.epoch) + std::string(record.body) + " ";
   EXPECT_EQ(text, "8a 9b 9c ");
   EpochLogRecords others(files_, "out", "(a)", all);
-  EXPECT_THROW(others.next(record), StateError);
+  EXPECT_THROW(others.next(record), ConnectorError);
 }
 
 TEST_F(EpochLog, SaysThatItCouldNotBeWrittenAndReportsNothing) {

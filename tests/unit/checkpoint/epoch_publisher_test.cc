@@ -66,6 +66,11 @@ class Publisher : public ::testing::Test {
     context.shard = shard;
     parts.target =
         make_marker_target(std::make_unique<testing::MemoryDatabase>(table_, context));
+    for (const std::string& marker : predecessors_) {
+      context.sink = marker;
+      parts.predecessors.push_back(
+          make_marker_target(std::make_unique<testing::MemoryDatabase>(table_, context)));
+    }
     parts.self = self;
     parts.history = std::move(history);
     parts.pace = pace;
@@ -76,6 +81,7 @@ class Publisher : public ::testing::Test {
     parts.log = &log_;
     parts.changed = [] {};
     publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
+    if (released_) publishers_.back()->release();
     return *publishers_.back();
   }
 
@@ -125,6 +131,8 @@ class Publisher : public ::testing::Test {
   Log log_{{}};
   std::shared_ptr<MemoryTable> table_ = std::make_shared<MemoryTable>();
   std::shared_ptr<ShardOrder> order_ = std::make_shared<ShardOrder>(1);
+  std::vector<std::string> predecessors_;  // of what is started
+  bool released_ = true;
   std::vector<std::unique_ptr<EpochPublisher>> publishers_;
 };
 
@@ -333,7 +341,8 @@ TEST_F(Publisher, RefusesToGoOnWithADamagedOrMissingLog) {
       files_.flip_bit(path(epoch.segments[0]), epoch.segments[0].bytes - 50, 3);
     }
     EpochPublisher& publisher = start({.newest = 10, .epochs = {epoch}});
-    run(publisher);
+    run_through(publisher);
+    EXPECT_TRUE(publisher.found_log_damaged());
     JobErrorCode code{};
     ASSERT_NE(publisher.failure(), nullptr);
     EXPECT_THAT(text_of(publisher.failure(), &code), HasSubstr(path(epoch.segments[0])));
@@ -342,6 +351,122 @@ TEST_F(Publisher, RefusesToGoOnWithADamagedOrMissingLog) {
     EXPECT_EQ(marker(), 0u);
     if (!missing) files_.remove(path(epoch.segments[0]));
   }
+}
+
+TEST_F(Publisher, FindsDamageInWhatWaitsBeforeAnyOfItIsPublished) {
+  const ShardEpoch whole = write(10);
+  const ShardEpoch damaged = write(20);
+  files_.flip_bit(path(damaged.segments[0]), damaged.segments[0].bytes - 50, 3);
+  EpochPublisher& publisher = start({.newest = 20, .epochs = {whole, damaged}});
+  run_through(publisher);
+  EXPECT_TRUE(publisher.found_log_damaged());
+  EXPECT_EQ(rows(), "");
+  // What is published already may be damaged.
+  table_->set_marker({"job", "out", 0}, {20, {1, 1}});
+  EpochPublisher& again = start({.newest = 20, .epochs = {whole, damaged}});
+  run_through(again);
+  EXPECT_EQ(again.failure(), nullptr);
+}
+
+TEST_F(Publisher, PublishesNothingBeforeItIsReleased) {
+  released_ = false;
+  EpochPublisher& publisher = start({.newest = 10, .epochs = {write(10)}});
+  run(publisher);
+  EXPECT_TRUE(publisher.recovered());
+  EXPECT_EQ(rows(), "");
+  publisher.release();
+  run(publisher);
+  EXPECT_EQ(rows(), "10a 10b ");
+}
+
+TEST_F(Publisher, GoesOnWhenTheLogCouldNotBeReadForAMoment) {
+  using Operation = testing::FileOperation;
+  for (const Operation operation : {Operation::kOpen, Operation::kRead}) {
+    for (const std::uint64_t nth : {1u, 2u}) {  // when it recovers, when it publishes
+      table_ = std::make_shared<MemoryTable>();
+      order_ = std::make_shared<ShardOrder>(1);
+      const ShardEpoch epoch = write(10);
+      EpochPublisher& publisher = start({.newest = 10, .epochs = {epoch}});
+      files_.fail(operation, nth, EMFILE);
+      run_through(publisher);
+      EXPECT_EQ(publisher.failure(), nullptr);
+      EXPECT_EQ(rows(), "10a 10b ");
+      files_.clear_faults();
+      files_.remove(path(epoch.segments[0]));
+    }
+  }
+}
+
+TEST_F(Publisher, FailsForALogThatIsLostWhileItRuns) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  const ShardEpoch epoch = write(10);
+  files_.remove(path(epoch.segments[0]));
+  publisher.committed(epoch);
+  run_through(publisher);
+  JobErrorCode code{};
+  ASSERT_NE(publisher.failure(), nullptr);
+  text_of(publisher.failure(), &code);
+  EXPECT_EQ(code, JobErrorCode::kEpochLogLost);
+  EXPECT_FALSE(publisher.found_log_damaged());  // another checkpoint is no help then
+}
+
+TEST_F(Publisher, RefusesRowsOfAnotherSchema) {
+  EpochSegment sealed;
+  EpochLogWriter writer({.files = &files_,
+                         .background = &at_once_,
+                         .memory = &memory_,
+                         .directory = "/log",
+                         .temporary_name = "open",
+                         .sink = "out",
+                         .schema = "other rows",
+                         .subtask = 0,
+                         .sealed = [&](const EpochSegment& segment) { sealed = segment; },
+                         .failed = [](const std::string& why) { ADD_FAILURE() << why; },
+                         .appended = [](std::uint64_t) {}});
+  writer.buffer().begin(0) += "row";
+  writer.buffer().end();
+  writer.written();
+  writer.seal(10);
+  EpochPublisher& publisher = start({.newest = 10, .epochs = {{.id = 10, .segments = {sealed}}}});
+  run(publisher);
+  ASSERT_NE(publisher.failure(), nullptr);
+  EXPECT_THAT(text_of(publisher.failure()), HasSubstr("has rows of the form other rows"));
+  EXPECT_FALSE(publisher.found_log_damaged());
+}
+
+TEST_F(Publisher, RetiresTheMarkersOfEarlierGenerationsBeforeItRecovers) {
+  const auto id = [](std::uint64_t incarnation, std::uint64_t n) { return incarnation << 32 | n; };
+  table_->set_marker({"job", "earlier", 0}, {id(3, 7), {3, 1}});
+  table_->set_marker({"job", "elsewhere", 0}, {id(9, 2), {9, 1}});  // a later incarnation, of a lost directory
+  predecessors_ = {"earlier", "elsewhere", "never made"};
+  const TargetStep steps[] = {TargetStep::kBegin,   TargetStep::kClaim,  TargetStep::kRead,
+                              TargetStep::kAdvance, TargetStep::kCommit, TargetStep::kCommitted};
+  for (const TargetStep step : steps) {
+    order_ = std::make_shared<ShardOrder>(1);
+    table_->set_marker({"job", "earlier", 0}, {id(3, 7), {3, 1}});
+    bool once = true;
+    table_->fault = [&](TargetStep at) {
+      if (at == step && std::exchange(once, false)) throw TargetError(TargetStatus::kUnavailable, "away");
+    };
+    EpochPublisher& publisher = start({}, 0, {4, 2});
+    run_through(publisher);
+    EXPECT_TRUE(publisher.recovered());
+    table_->fault = {};
+    EXPECT_EQ(table_->markers().at({"job", "earlier", 0}), (EpochMarker{id(4, 0), {4, 2}}));
+    EXPECT_EQ(table_->markers().at({"job", "never made", 0}), (EpochMarker{id(4, 0), {4, 2}}));
+    EXPECT_GE(table_->markers().at({"job", "elsewhere", 0}).epoch, id(10, 0));
+    EXPECT_EQ(marker(), 0u);
+  }
+  // Who goes on from a checkpoint of an earlier generation is told so.
+  JobErrorCode code{};
+  table_->set_marker({"job", "out", 0}, {id(4, 0), {4, 2}});
+  predecessors_ = {};
+  EpochPublisher& older = start({.newest = id(3, 7), .published = id(3, 7), .base = id(3, 7)}, 0, {5, 3});
+  run_through(older);
+  ASSERT_NE(older.failure(), nullptr);
+  EXPECT_THAT(text_of(older.failure(), &code), HasSubstr("start 4 of this job began a new sink generation"));
+  EXPECT_EQ(code, JobErrorCode::kSinkAhead);
 }
 
 TEST_F(Publisher, HoldsEpochsOfAnIncarnationUntilAllShardsHaveThoseBefore) {

@@ -93,6 +93,23 @@ TEST_F(SimulatedFiles, LoseNamesWhoseDirectoryWasNotSynced) {
   EXPECT_THAT(fates("/d/a", removed), ElementsAre("-", "old"));
 }
 
+TEST_F(SimulatedFiles, LoseNoFileBetweenItsTwoNames) {
+  const auto renamed = [](SimulatedFileSystem& files) {
+    put(files, "/d/a", "whole", true);
+    files.sync_directory("/d");
+    files.rename("/d/a", "/d/b");
+  };
+  EXPECT_THAT(fates("/d/a", renamed), ElementsAre("-", "whole"));
+  EXPECT_THAT(fates("/d/b", renamed), ElementsAre("-", "whole"));
+  for (std::uint64_t seed = 1; seed < 50; ++seed) {
+    SimulatedFileSystem files;
+    files.create_directories("/d");
+    renamed(files);
+    files.crash(seed);
+    EXPECT_TRUE(files.exists("/d/a") || files.exists("/d/b"));
+  }
+}
+
 TEST_F(SimulatedFiles, TearContentThatWasNotSynced) {
   const auto prepare = [](SimulatedFileSystem& files) {
     const auto file = files.create("/d/a");

@@ -50,12 +50,13 @@ class FilesTarget : public ::testing::Test {
     return target.publish({{incarnation, 1}, previous, epoch, &lines});
   }
 
-  // What readers see, in the order of names.
-  std::string visible() {
+  // What readers see, in the order of names; they may take it away.
+  std::string visible(bool taken = false) {
     std::string text;
     for (const std::string& path : disk_->all_files()) {
       if (!path.ends_with(kSuffix) || path.find("/.") != path.npos) continue;
       text += disk_->read_file(path);
+      if (taken) disk_->remove(path);
     }
     return text;
   }
@@ -86,7 +87,9 @@ TEST_F(FilesTarget, PublishesEachTimeOneFileNamedByItsEpoch) {
 }
 
 TEST_F(FilesTarget, LosesAndDoublesNothingWhereverTheMachineStops) {
-  for (const bool power_loss : {false, true}) {
+  enum class Stop { kPowerLoss, kKill, kKillAndFilesAreTaken };
+  for (const Stop stop : {Stop::kPowerLoss, Stop::kKill, Stop::kKillAndFilesAreTaken}) {
+    const bool taken = stop == Stop::kKillAndFilesAreTaken;
     for (std::uint64_t at = 1;; ++at) {
       disk_.emplace();
       bool stopped = false;
@@ -106,12 +109,12 @@ TEST_F(FilesTarget, LosesAndDoublesNothingWhereverTheMachineStops) {
         break;
       }
       disk_->crash_at(0);
-      if (power_loss) {
+      if (stop == Stop::kPowerLoss) {
         disk_->crash(at);
       } else {
         disk_->kill();
       }
-      const std::string seen = visible();  // whole epochs, from the first on
+      const std::string seen = visible(taken);  // whole epochs, from the first on
       EXPECT_TRUE(seen.empty() || seen == lines_of({7}) || seen == lines_of({7, 9})) << at << seen;
       const auto target = make();
       const TargetAnswer fenced = target->fence(claim(2));
@@ -122,7 +125,7 @@ TEST_F(FilesTarget, LosesAndDoublesNothingWhereverTheMachineStops) {
         ASSERT_EQ(publish(*target, 2, marker, epoch).status, TargetStatus::kDone);
         marker = epoch;
       }
-      EXPECT_EQ(visible(), lines_of({7, 9})) << "stopped at operation " << at;
+      EXPECT_EQ((taken ? seen : "") + visible(), lines_of({7, 9})) << "stopped at operation " << at;
     }
   }
 }
@@ -138,13 +141,39 @@ TEST_F(FilesTarget, SaysWhatTheDiskRefuses) {
     EXPECT_THAT(answer.reason, HasSubstr("No space left"));
     EXPECT_EQ(visible(), "");
   }
-  for (const Operation operation : {Operation::kRename, Operation::kSyncDirectory}) {
-    disk_->fail(operation, 1, EIO);
-    EXPECT_EQ(publish(*target, 1, 0, 7).status, TargetStatus::kUnknown);
-    const TargetAnswer again = target->fence(claim(1));
-    ASSERT_EQ(again.status, TargetStatus::kDone);
-    if (again.marker.epoch == 7) break;
+  // Each of them until the marker says that it is there.
+  for (const Operation operation : {Operation::kCreate, Operation::kRename, Operation::kSyncDirectory}) {
+    for (std::uint64_t nth = 2;; ++nth) {
+      const CheckpointId epoch = target->fence(claim(1)).marker.epoch + 1;
+      disk_->fail(operation, nth, EIO);
+      const TargetAnswer answer = publish(*target, 1, epoch - 1, epoch);
+      disk_->clear_faults();
+      if (answer.status == TargetStatus::kDone) break;
+      EXPECT_EQ(answer.status, TargetStatus::kUnknown);
+      const bool is_visible = visible(true) == lines_of({epoch});
+      EXPECT_EQ(target->fence(claim(1)).marker.epoch, is_visible ? epoch : epoch - 1);
+    }
   }
+}
+
+TEST_F(FilesTarget, SettlesAnAnnouncementByAFenceBeforeItPublishesAgain) {
+  const auto target = make();
+  target->fence(claim(1));
+  disk_->fail(levada::testing::FileOperation::kRename, 2, EIO);  // the first one is the marker's
+  ASSERT_EQ(publish(*target, 1, 0, 7).status, TargetStatus::kUnknown);
+  EXPECT_EQ(publish(*target, 1, 0, 7).status, TargetStatus::kConflict);
+  EXPECT_EQ(target->fence(claim(1)).marker.epoch, 0u);
+  EXPECT_EQ(publish(*target, 1, 0, 7).status, TargetStatus::kDone);
+  EXPECT_EQ(visible(), lines_of({7}));
+}
+
+TEST_F(FilesTarget, MovesTheMarkerWithoutAFileWhenThereAreNoRows) {
+  const auto target = make();
+  target->fence(claim(1));
+  publish(*target, 1, 0, 7);
+  Lines none({});
+  EXPECT_EQ(target->publish({{1, 1}, 7, 9, &none}).status, TargetStatus::kDone);
+  EXPECT_EQ(target->fence(claim(1)).marker.epoch, 9u);
   EXPECT_EQ(visible(), lines_of({7}));
 }
 

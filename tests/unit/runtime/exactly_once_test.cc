@@ -15,6 +15,7 @@ namespace levada {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using testing::memory_sink;
 using testing::MemoryTable;
@@ -157,6 +158,73 @@ TEST(ExactlyOnce, RefusesAMarkerAheadOfTheNewestCheckpointUntilANewGeneration) {
   EXPECT_EQ(table->rows().size(), 1'000u);
   run_numbers(options_in(dir), table, 1'000, {}, 1, {.new_sink_generation = true});
   EXPECT_EQ(table->rows().size(), 2'000u);
+}
+
+TEST(ExactlyOnce, RefusesACheckpointFromBeforeANewGeneration) {
+  for (const int shards : {1, 2}) {
+    const TempDir dir;
+    const auto table = std::make_shared<MemoryTable>();
+    run_numbers(options_in(dir), table, 1'000, {}, shards);
+    std::filesystem::copy(dir / "job", dir / "kept", std::filesystem::copy_options::recursive);
+    run_numbers(options_in(dir), table, 2'000, {}, shards, {.new_sink_generation = true});
+    EXPECT_EQ(sorted_rows(*table), numbers(2'000));  // all was published, so nothing came twice
+    std::filesystem::remove_all(dir / "job");
+    std::filesystem::copy(dir / "kept", dir / "job", std::filesystem::copy_options::recursive);
+    const JobError error = job_error_of([&] { run_numbers(options_in(dir), table, 2'000, {}, shards); });
+    EXPECT_THAT(error.code(), AnyOf(JobErrorCode::kSinkAhead, JobErrorCode::kFenced)) << error.what();
+    EXPECT_EQ(table->rows().size(), 2'000u);
+    // A generation after that knows of the one before, whatever its directory says.
+    run_numbers(options_in(dir), table, 3'000, {}, shards, {.new_sink_generation = true});
+    EXPECT_EQ(table->rows().size(), 4'000u);
+  }
+}
+
+// It could not be read when the process started, and is of a start with fewer sinks.
+TEST(ExactlyOnce, RefusesACheckpointOfOtherSinksThatCanBeReadAgain) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  const auto more = std::make_shared<MemoryTable>();
+  std::atomic<bool> away{false};
+  table->fault = [&away](TargetStep at) {
+    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
+  };
+  const auto start = [&](bool two, std::function<void()> at_the_first_row) {
+    StreamEnvironment env(options_in(dir));
+    auto rows = env.generate<std::int64_t>(same, {.rate = 10'000})
+                    .uid("numbers")
+                    .map([first = std::move(at_the_first_row), begun = std::make_shared<std::atomic<bool>>()](
+                             std::int64_t x) {
+                      if (first && !begun->exchange(true)) first();
+                      return x;
+                    });
+    rows.sink_to(memory_sink<std::int64_t>(table)).uid("out");
+    if (two) rows.sink_to(memory_sink<std::int64_t>(more)).uid("more");
+    return env.execute_async("job");
+  };
+  {
+    Job job = start(false, {});
+    while (job.status().checkpoints_completed < 2) std::this_thread::yield();
+    away = true;
+    const std::uint64_t enough = job.status().checkpoints_completed + 3;
+    while (job.status().checkpoints_completed < enough) std::this_thread::yield();
+    job.cancel();
+    EXPECT_THROW(job.wait(), JobError);
+  }
+  away = false;
+  std::filesystem::path newest;
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "job")) {
+    if (entry.path().filename().string().starts_with("manifest-")) newest = std::max(newest, entry.path());
+  }
+  const std::filesystem::path kept = dir / "kept";
+  std::filesystem::copy_file(newest, kept);
+  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) / 2);
+  Job job = start(true, [&] {
+    std::filesystem::copy_file(kept, newest, std::filesystem::copy_options::overwrite_existing);
+    throw std::runtime_error("planned");
+  });
+  const JobError error = job_error_of([&] { job.wait(); });
+  EXPECT_EQ(error.code(), JobErrorCode::kSinkAhead);
+  EXPECT_EQ(error.node(), "more");
 }
 
 TEST(ExactlyOnce, RefusesToGoOnWithoutAMarkerUnlessTheJobHadEndedWell) {
