@@ -38,7 +38,7 @@ struct Arguments {
 // What a worker sends home.
 struct Sum {
   std::uint64_t seeds = 0, steps = 0, checkpoints = 0, publishes = 0, incarnations = 0, savepoints = 0,
-                refused = 0;
+                generations = 0, refused = 0;
   std::uint64_t wrong = 0;
   std::uint64_t replayed = 0, replayed_elsewhere = 0;  // the latter at other addresses
   std::array<std::uint64_t, kSimulatedFaults> hits{};
@@ -51,6 +51,7 @@ struct Sum {
     publishes += run.publishes;
     incarnations += run.incarnations;
     savepoints += run.savepoints;
+    generations += run.generations;
     refused += run.refused ? 1 : 0;
     for (std::size_t i = 0; i < hits.size(); ++i) hits[i] += run.hits[i];
     if (run.wrong.empty()) return;
@@ -67,6 +68,7 @@ struct Sum {
     publishes += other.publishes;
     incarnations += other.incarnations;
     savepoints += other.savepoints;
+    generations += other.generations;
     refused += other.refused;
     wrong += other.wrong;
     replayed += other.replayed;
@@ -230,11 +232,11 @@ int run_seeds(const Arguments& arguments) {
     right = false;
   }
   std::printf("%llu seeds in %.1f s; means a seed: faults %.2f, checkpoints %.2f, publishes %.2f, "
-              "incarnations %.2f, savepoints %.2f, steps %.0f; refused %llu; failed %llu\n",
+              "incarnations %.2f, savepoints %.2f, steps %.0f; new generations %llu; refused %llu; failed %llu\n",
               static_cast<unsigned long long>(sum.seeds), took.count(), mean(faults),
               mean(sum.checkpoints), mean(sum.publishes), mean(sum.incarnations),
               mean(sum.savepoints), mean(sum.steps),
-              static_cast<unsigned long long>(sum.refused),
+              static_cast<unsigned long long>(sum.generations), static_cast<unsigned long long>(sum.refused),
               static_cast<unsigned long long>(sum.wrong));
   std::printf("%llu seeds replayed by another process, %llu of them at other addresses\n",
               static_cast<unsigned long long>(sum.replayed),
@@ -242,6 +244,10 @@ int run_seeds(const Arguments& arguments) {
   const bool random_addresses = (personality(0xffffffff) & ADDR_NO_RANDOMIZE) == 0;
   if (random_addresses && sum.replayed > 0 && sum.replayed_elsewhere == 0) {
     std::printf("addresses are not random here, so the replay shows little\n");
+    right = false;
+  }
+  if (sum.seeds >= 1'000 && sum.generations == 0) {
+    std::printf("no seed had a new sink generation\n");
     right = false;
   }
   if (mean(faults) < 5 || mean(sum.checkpoints) < 3 || mean(sum.publishes) < 3 ||

@@ -110,6 +110,8 @@ constexpr std::array<FaultKind, kSimulatedFaults> kKinds{{
     {"zombie keeps the lock", 1.0 / 2000},
     {"zombie loses the lock", 1.0 / 1500},
     {"zombie within a call", 1.0 / 100},
+    {"marker removed", 1.0 / 8000},
+    {"small log", 0.3},
     {"rescale", 1.0},
 }};
 
@@ -124,6 +126,7 @@ struct Process {
   bool in_step = false;  // its stack is below ours
   bool doomed = false;   // killed while it was
   bool robbed = false;   // of its lock, without its knowledge
+  int bad_reads = 0;     // and other operations of files that failed
   std::uint64_t wakes_at = 0;
   std::unique_ptr<ProcessFiles> files;
   std::unique_ptr<SimulatedProcess> run;
@@ -149,6 +152,7 @@ class Simulation final : private PostgresFates, private FileFates {
     batch_rows_ = 2 + static_cast<int>(random_.below(8));
     interval_ = Duration{static_cast<std::int64_t>(500 + random_.below(6000))};
     if (random_.chance(0.2)) pace_ = {.bytes = 4096, .delay = 5ms};
+    if (meets(SimulatedFault::kSmallLog)) log_bytes_ = 1500 + random_.below(4000);
   }
 
   ExactlyOnceRun run() {
@@ -175,6 +179,7 @@ class Simulation final : private PostgresFates, private FileFates {
         .parallelism = parallelism_,
         .checkpoint = {.interval = interval_, .directory = "/jobs", .timeout = 3s,
                        .retained = static_cast<int>(kRetained)},
+        .epoch_log = {.bytes = log_bytes_},
         .restart = fixed_delay({.attempts = 5, .delay = 1ms}),
         .memory = std::size_t{64} << 20,
         .batch_rows = batch_rows_};
@@ -200,7 +205,7 @@ class Simulation final : private PostgresFates, private FileFates {
         kJob, env,
         JobHost{.clock = &clock_, .files = process->files.get(), .make_executor = {},
                 .owner = static_cast<std::uint64_t>(id)},
-        random_, trace_);
+        random_, trace_, execute_);
     process->run->job().on_attempt([this, id, raw](Attempt&) {
       if (raw->robbed) return;
       const auto held = locks_.find(join_path(kDirectory, "LOCK"));
@@ -299,6 +304,11 @@ class Simulation final : private PostgresFates, private FileFates {
       failed_over_ = true;
       look_again();
     }
+    if (zombie() == nullptr && marker_may_go() && meets(SimulatedFault::kMarkerRemoved)) {
+      postgres_.remove_markers();
+      markers_removed_ = true;
+      say("somebody removes the markers");
+    }
     if (random_.below(kStepsPerRequest) == 0) ask(*current_);
     if (current_ == nullptr || zombie() != nullptr) return;
     if (meets(SimulatedFault::kZombieKeepsLock)) {
@@ -306,6 +316,17 @@ class Simulation final : private PostgresFates, private FileFates {
     } else if (meets(SimulatedFault::kZombieLosesLock)) {
       freeze(*current_, false);
     }
+  }
+
+  // Nobody holds one, and every checkpoint knows that there was one.
+  bool marker_may_go() const {
+    const auto retained = manifests_.retained();
+    if (markers_removed_ || postgres_.is_locked() || retained.size() < kRetained) return false;
+    return std::all_of(retained.begin(), retained.end(), [](const Manifest* manifest) {
+      return std::all_of(manifest->sinks.begin(), manifest->sinks.end(), [](const SinkState& sink) {
+        return std::find(sink.published.begin(), sink.published.end(), 0) == sink.published.end();
+      });
+    });
   }
 
   // The host of a process wants a checkpoint or a savepoint now.
@@ -338,12 +359,12 @@ class Simulation final : private PostgresFates, private FileFates {
       } catch (const std::exception&) {
         return true;  // it failed, and said so
       }
-      if (!ticket->path.empty()) check_savepoint(ticket->path);
+      if (!ticket->path.empty() && check_savepoint(ticket->path)) savepoint_ = ticket->path;
       return true;
     });
   }
 
-  void check_savepoint(const std::string& path) {
+  bool check_savepoint(const std::string& path) {
     try {
       const CheckpointReader reader(disk_, path);
       reader.verify();
@@ -351,8 +372,10 @@ class Simulation final : private PostgresFates, private FileFates {
       for (const SinkState& sink : reader.manifest().sinks) {
         if (!sink.epochs.empty()) wrong("savepoint '" + path + "' has output that waits");
       }
+      return true;
     } catch (const StateError& error) {
       wrong(error.what());
+      return false;
     }
   }
 
@@ -413,6 +436,7 @@ class Simulation final : private PostgresFates, private FileFates {
 
   void take_end(Process& process) {
     const bool is_current = current_ == &process;
+    const bool troubled = process.bad_reads > 0;
     std::optional<JobErrorCode> code;
     try {
       process.run->job().wait();
@@ -423,14 +447,21 @@ class Simulation final : private PostgresFates, private FileFates {
     say("process " + std::to_string(process.id) + (code ? " fails, " + last_failure_ : " has finished"));
     destroy(process);
     if (!is_current) return;
+    ended_with_ = code;
     if (!code) {
       over_ = true;
+    } else if (!execute_.restore.empty()) {
+      over_ = *code == JobErrorCode::kSinkAhead || *code == JobErrorCode::kFenced;
     } else if (*code == JobErrorCode::kAlreadyRunning && !processes_.empty()) {
       current_ = processes_.back().get();  // the frozen one goes on
     } else if ((*code == JobErrorCode::kEpochLogLost && (lost_too_much_ || marker_is_on_a_branch())) ||
-               (*code == JobErrorCode::kMarkerLost && failed_over_ && lacks_marker())) {
+               (*code == JobErrorCode::kMarkerLost && (failed_over_ || markers_removed_) && lacks_marker())) {
       run_.refused = true;
       over_ = true;
+    } else if ((*code == JobErrorCode::kEpochLogLost || *code == JobErrorCode::kMarkerLost ||
+                *code == JobErrorCode::kSinkAhead) &&
+               !troubled && !failed_over_ && !marker_is_on_a_branch()) {
+      wrong("a start refuses without a reason: " + last_failure_);
     }
   }
 
@@ -495,11 +526,55 @@ class Simulation final : private PostgresFates, private FileFates {
     // After a clean stop a marker that is gone counts as forgotten by the target, and all as published.
     if (failed_over_ && lacks_marker()) return;
     say("the job is started once more");
+    start_again({});
+    if (!run_.refused && run_.wrong.empty()) check_all_visible();
+    if (run_.wrong.empty() && !run_.refused && !savepoint_.empty() && !failed_over_ && !markers_removed_) {
+      restore_savepoint();
+    }
+  }
+
+  void start_again(const ExecuteOptions& execute) {
+    execute_ = execute;
     start();
     over_ = false;
     starts_without_faults_ = 0;
     while (!over_) step_world();
-    if (!run_.refused) check_all_visible();
+  }
+
+  // All output is published. From a savepoint it would come again, in part; under a new sink generation it does.
+  void restore_savepoint() {
+    const std::string path = savepoint_;  // others may be taken meanwhile
+    CheckpointId id = 0;
+    try {
+      id = CheckpointReader(disk_, path).manifest().id;
+    } catch (const StateError& error) {
+      return wrong(error.what());
+    }
+    std::array<std::int64_t, kKeys> before{};
+    for (const PostgresCommit& commit : postgres_.commits()) {
+      for (const PostgresCommit::Row& row : commit.rows) {
+        View in(row.body);
+        SimulatedRow got;
+        Serde<SimulatedRow>::read(in, got);
+        if (row.epoch <= id) ++before[static_cast<std::size_t>(got.key)];
+      }
+    }
+    const bool is_all = before == seen_;
+    const auto refuses = [&](const char* when) {
+      const std::size_t commits = run_.publishes;
+      start_again({.restore = path});
+      if (run_.wrong.empty() && !is_all && (!ended_with_ || run_.publishes != commits)) {
+        wrong(std::string("a savepoint whose rows were published again is restored ") + when);
+      }
+    };
+    refuses("after the end");
+    if (!run_.wrong.empty()) return;
+    say("a new sink generation begins at checkpoint " + std::to_string(id));
+    seen_ = before;
+    ++run_.generations;
+    start_again({.restore = path, .new_sink_generation = true});
+    if (run_.wrong.empty()) check_all_visible();
+    if (run_.wrong.empty()) refuses("after a new generation");
   }
 
   void check_all_visible() {
@@ -550,6 +625,13 @@ class Simulation final : private PostgresFates, private FileFates {
   }
 
   FileFate fate(int id, FileOperation operation, const std::string& path) override {
+    const FileFate drawn = draw_fate(id, operation, path);
+    Process* const process = find(id);
+    if (process != nullptr && drawn != FileFate::kFine) ++process->bad_reads;
+    return drawn;
+  }
+
+  FileFate draw_fate(int id, FileOperation operation, const std::string& path) {
     // A directory is not defended against one who loses his lock while he takes it, or between a look at
     // the incarnation and what he does then: name a manifest or remove a file.
     const Process* const process = find(id);
@@ -747,6 +829,7 @@ class Simulation final : private PostgresFates, private FileFates {
   int batch_rows_ = 1;
   Duration interval_{};
   PublishPace pace_;
+  std::uint64_t log_bytes_ = 0;
 
   std::vector<std::unique_ptr<Process>> processes_;  // the current one, and at most one older
   Process* current_ = nullptr;
@@ -756,9 +839,13 @@ class Simulation final : private PostgresFates, private FileFates {
   bool over_ = false;
   bool dies_when_sent_ = false;
   bool failed_over_ = false;
+  bool markers_removed_ = false;
   bool lost_too_much_ = false;
   int unreadable_manifests_ = 0;
   int paths_ = 0;  // of savepoints
+  std::string savepoint_;  // the newest
+  ExecuteOptions execute_;  // of the next start
+  std::optional<JobErrorCode> ended_with_;
   std::string last_failure_;
 
   std::array<std::int64_t, kKeys> seen_{};

@@ -5,8 +5,9 @@
 // Checked at every commit of the database and every removal of a file: per key the visible rows are the
 // first n of the source, in order; a transaction shows whole epochs, in order, that a manifest names; no
 // incarnation shows anything once a later one has taken the marker over; no file goes that a retained
-// manifest names; no two instances run that see one another's lock. At the end nothing fails any more,
-// and the job must finish with all rows visible.
+// manifest names; no two instances run that see one another's lock; no start refuses without a reason. At the end nothing
+// fails any more, and the job must finish with all rows visible. Then perhaps a savepoint is restored: refused
+// where that would publish rows again, and published again under a new sink generation, which is what that is for.
 //
 // Threads: one.
 #pragma once
@@ -41,6 +42,8 @@ enum class SimulatedFault {
   kZombieKeepsLock,
   kZombieLosesLock,
   kZombieInCall,
+  kMarkerRemoved,
+  kSmallLog,
   kRescale,
   kCount,
 };
@@ -57,7 +60,8 @@ struct ExactlyOnceRun {
   std::uint32_t publishes = 0;
   std::uint32_t incarnations = 0;
   std::uint32_t savepoints = 0;  ///< taken, and read back
-  /// A failover lost more than the retained checkpoints still have, and the job said so.
+  std::uint32_t generations = 0;  ///< new ones, from a savepoint
+  /// A failover lost more than the retained checkpoints still have, or the marker was removed, and the job said so.
   bool refused = false;
   std::uint32_t faults() const noexcept {
     std::uint32_t sum = 0;

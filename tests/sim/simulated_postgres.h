@@ -72,6 +72,10 @@ class SimulatedPostgres {
 
   const std::vector<PostgresCommit>& commits() const noexcept { return commits_; }
   std::optional<EpochMarker> marker(const MarkerKey& key) const;
+  /// Whether a transaction holds a marker.
+  bool is_locked() const noexcept { return !locks_.empty(); }
+  /// REQUIRES: none is locked.
+  void remove_markers() { markers_.clear(); }
   /// Ends an orphan, if there is one.
   bool end_an_orphan();
   /// The server is replaced by a standby without its last `count` transactions. Returns how many
