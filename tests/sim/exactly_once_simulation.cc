@@ -111,6 +111,7 @@ constexpr std::array<FaultKind, kSimulatedFaults> kKinds{{
     {"zombie loses the lock", 1.0 / 1500},
     {"zombie within a call", 1.0 / 100},
     {"marker removed", 1.0 / 8000},
+    {"log damaged", 1.0 / 8000},
     {"small log", 0.3},
     {"rescale", 1.0},
 }};
@@ -309,6 +310,10 @@ class Simulation final : private PostgresFates, private FileFates {
       markers_removed_ = true;
       say("somebody removes the markers");
     }
+    if (!nested() && zombie() == nullptr && meets(SimulatedFault::kLogDamaged)) {
+      destroy(*current_);
+      return damage_log();
+    }
     if (random_.below(kStepsPerRequest) == 0) ask(*current_);
     if (current_ == nullptr || zombie() != nullptr) return;
     if (meets(SimulatedFault::kZombieKeepsLock)) {
@@ -316,6 +321,16 @@ class Simulation final : private PostgresFates, private FileFates {
     } else if (meets(SimulatedFault::kZombieLosesLock)) {
       freeze(*current_, false);
     }
+  }
+
+  void damage_log() {
+    std::vector<std::string> segments = disk_.all_files();
+    std::erase_if(segments, [](const std::string& path) { return !path.ends_with(".log"); });
+    if (segments.empty()) return;
+    const std::string& path = segments[random_.below(segments.size())];
+    disk_.flip_bit(path, random_.below(disk_.size(path)), static_cast<unsigned>(random_.below(8)));
+    log_damaged_ = true;
+    say("'" + path + "' is damaged");
   }
 
   // Nobody holds one, and every checkpoint knows that there was one.
@@ -444,6 +459,7 @@ class Simulation final : private PostgresFates, private FileFates {
       code = error.code();
       last_failure_ = std::string(to_string(error.code())) + ": " + error.what();
     }
+    if (!code) check_nothing_waits(process);
     say("process " + std::to_string(process.id) + (code ? " fails, " + last_failure_ : " has finished"));
     destroy(process);
     if (!is_current) return;
@@ -454,14 +470,23 @@ class Simulation final : private PostgresFates, private FileFates {
       over_ = *code == JobErrorCode::kSinkAhead || *code == JobErrorCode::kFenced;
     } else if (*code == JobErrorCode::kAlreadyRunning && !processes_.empty()) {
       current_ = processes_.back().get();  // the frozen one goes on
-    } else if ((*code == JobErrorCode::kEpochLogLost && (lost_too_much_ || marker_is_on_a_branch())) ||
+    } else if ((*code == JobErrorCode::kEpochLogLost &&
+                (lost_too_much_ || log_damaged_ || marker_is_on_a_branch())) ||
                (*code == JobErrorCode::kMarkerLost && (failed_over_ || markers_removed_) && lacks_marker())) {
       run_.refused = true;
       over_ = true;
     } else if ((*code == JobErrorCode::kEpochLogLost || *code == JobErrorCode::kMarkerLost ||
                 *code == JobErrorCode::kSinkAhead) &&
-               !troubled && !failed_over_ && !marker_is_on_a_branch()) {
+               !troubled && !log_damaged_ && !lost_too_much_ && !(failed_over_ && lacks_marker()) &&
+               !marker_is_on_a_branch()) {
       wrong("a start refuses without a reason: " + last_failure_);
+    }
+  }
+
+  void check_nothing_waits(const Process& process) {
+    for (const SinkStatus& sink : process.run->job().status().sinks) {
+      if (sink.waiting_bytes == 0 && sink.waiting_epochs == 0) continue;
+      wrong("a job has finished, and " + std::to_string(sink.waiting_bytes) + " bytes wait to be published");
     }
   }
 
@@ -528,7 +553,8 @@ class Simulation final : private PostgresFates, private FileFates {
     say("the job is started once more");
     start_again({});
     if (!run_.refused && run_.wrong.empty()) check_all_visible();
-    if (run_.wrong.empty() && !run_.refused && !savepoint_.empty() && !failed_over_ && !markers_removed_) {
+    if (run_.wrong.empty() && !run_.refused && !savepoint_.empty() && !failed_over_ && !markers_removed_ &&
+        !log_damaged_) {
       restore_savepoint();
     }
   }
@@ -559,27 +585,49 @@ class Simulation final : private PostgresFates, private FileFates {
         if (row.epoch <= id) ++before[static_cast<std::size_t>(got.key)];
       }
     }
-    const bool is_all = before == seen_;
-    const auto refuses = [&](const char* when) {
-      const std::size_t commits = run_.publishes;
+    // The target, too, may be brought back to where it was.
+    if (random_.chance(0.5)) bring_target_back(id);
+    const auto expect_refusal = [&](const char* when) {
+      const std::size_t publishes = run_.publishes;
       start_again({.restore = path});
-      if (run_.wrong.empty() && !is_all && (!ended_with_ || run_.publishes != commits)) {
+      if (run_.wrong.empty() && (!ended_with_ || run_.publishes != publishes)) {
         wrong(std::string("a savepoint whose rows were published again is restored ") + when);
       }
     };
-    refuses("after the end");
+    if (seen_ != before) expect_refusal("after the end");
     if (!run_.wrong.empty()) return;
     say("a new sink generation begins at checkpoint " + std::to_string(id));
     seen_ = before;
+    const bool more_to_come = rows_visible() != rows_;
     ++run_.generations;
     start_again({.restore = path, .new_sink_generation = true});
     if (run_.wrong.empty()) check_all_visible();
-    if (run_.wrong.empty()) refuses("after a new generation");
+    if (run_.wrong.empty() && more_to_come) expect_refusal("after a new generation");
+  }
+
+  // Where one transaction has what came before and after it, or a shard was late, it cannot be.
+  void bring_target_back(CheckpointId id) {
+    const auto& commits = postgres_.commits();
+    const auto first = std::find_if(commits.begin(), commits.end(), [&](const PostgresCommit& commit) {
+      return !commit.rows.empty() && commit.rows.back().epoch > id;
+    });
+    const bool clean = std::all_of(first, commits.end(), [&](const PostgresCommit& commit) {
+      return commit.rows.empty() || commit.rows.front().epoch > id;
+    });
+    if (!clean) return;
+    postgres_.fail_over(static_cast<int>(commits.end() - first));
+    look_again();
+    say("the target is brought back to checkpoint " + std::to_string(id));
+  }
+
+  std::uint64_t rows_visible() const {
+    std::uint64_t visible = 0;
+    for (const std::int64_t count : seen_) visible += static_cast<std::uint64_t>(count);
+    return visible;
   }
 
   void check_all_visible() {
-    std::uint64_t visible = 0;
-    for (const std::int64_t count : seen_) visible += static_cast<std::uint64_t>(count);
+    const std::uint64_t visible = rows_visible();
     if (visible == rows_) return;
     wrong(std::to_string(visible) + " of " + std::to_string(rows_) + " rows are visible in the end");
   }
@@ -840,6 +888,7 @@ class Simulation final : private PostgresFates, private FileFates {
   bool dies_when_sent_ = false;
   bool failed_over_ = false;
   bool markers_removed_ = false;
+  bool log_damaged_ = false;
   bool lost_too_much_ = false;
   int unreadable_manifests_ = 0;
   int paths_ = 0;  // of savepoints

@@ -43,6 +43,7 @@ enum class SimulatedFault {
   kZombieLosesLock,
   kZombieInCall,
   kMarkerRemoved,
+  kLogDamaged,
   kSmallLog,
   kRescale,
   kCount,
@@ -61,7 +62,8 @@ struct ExactlyOnceRun {
   std::uint32_t incarnations = 0;
   std::uint32_t savepoints = 0;  ///< taken, and read back
   std::uint32_t generations = 0;  ///< new ones, from a savepoint
-  /// A failover lost more than the retained checkpoints still have, or the marker was removed, and the job said so.
+  /// A failover lost more than the retained checkpoints still have, the marker was removed or the log damaged, and
+  /// the job said so.
   bool refused = false;
   std::uint32_t faults() const noexcept {
     std::uint32_t sum = 0;
