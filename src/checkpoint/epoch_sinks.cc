@@ -280,7 +280,7 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
     EpochPublisher::Parts parts = publisher_parts(sink, static_cast<int>(shard));
     parts.history = std::move(history);
     parts.order = order;
-    if (anew && shard == 0) {
+    if (anew && shard == 0 && !LEVADA_PLANTED("recovery.generation_not_ended")) {
       static const std::vector<Manifest> kNone;
       parts.predecessors =
           make_predecessors(sink, origin == RestoreOrigin::kOtherJob ? kNone : manifests, shards);

@@ -43,7 +43,7 @@ class LevadaState : public ::testing::Test {
  protected:
   Outcome run(const std::string& arguments) {
     const std::string output = dir_.path() + "/output";
-    const int status = std::system((std::string(LEVADA_STATE_TOOL) + " " + arguments + " >" + output + " 2>&1").c_str());
+    const int status = std::system(("'" LEVADA_STATE_TOOL "' " + arguments + " >" + output + " 2>&1").c_str());
     Outcome outcome;
     if (WIFEXITED(status)) outcome.exit_code = WEXITSTATUS(status);
     std::ifstream file(output);

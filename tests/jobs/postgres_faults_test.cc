@@ -2,8 +2,10 @@
 // deadlock, an immediate restart, and a marker that somebody changed.
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <pqxx/pqxx>
 
@@ -15,6 +17,7 @@
 namespace levada {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using testing::control;
 using testing::Item;
@@ -37,7 +40,7 @@ class PostgresFaults : public ::testing::Test {
           if (item.id >= fails_at) throw std::runtime_error("planned");
           return item;
         })
-        .sink_to(postgres::insert<Item>({.connection = testing::postgres(),
+        .sink_to(postgres::insert<Item>({.connection = connection_,
                                          .table = place_.table(),
                                          .marker_schema = place_.marker_schema()}))
         .uid("to table");
@@ -78,6 +81,7 @@ class PostgresFaults : public ::testing::Test {
 
   Playground place_;
   TempDir dir_;
+  std::string connection_ = testing::postgres();
 };
 
 class PassingErrors : public PostgresFaults, public ::testing::WithParamInterface<const char*> {};
@@ -93,10 +97,10 @@ TEST_P(PassingErrors, AreTriedAgainAndDoubleNothing) {
 }
 
 // Serialization failure, deadlock, lock timeout, disk full, out of memory, too many connections, cancelled,
-// shutdown of three kinds, input/output error, connection failure.
+// shutdown of three kinds, input/output error, connection failure, a session that stood still, a standby.
 INSTANTIATE_TEST_SUITE_P(OfEachClass, PassingErrors,
                          ::testing::Values("40001", "40P01", "55P03", "53100", "53200", "53300", "57014",
-                                           "57P01", "57P02", "57P03", "58030", "08006"));
+                                           "57P01", "57P02", "57P03", "58030", "08006", "25P03", "25006"));
 
 class LastingErrors : public PostgresFaults, public ::testing::WithParamInterface<const char*> {};
 
@@ -176,6 +180,21 @@ TEST_F(PostgresFaults, ADeadlockWithACompetingWriterIsTriedAgain) {
   EXPECT_EQ(count("max(text::int) - min(text::int)"), kKeys - 1);
 }
 
+TEST_F(PostgresFaults, CommitsDurablyWhateverTheSessionSays) {
+  const std::string& name = place_.table();
+  place_.sql("CREATE FUNCTION " + name + "_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+             "NEW.text := current_setting('synchronous_commit'); RETURN NEW; END $$; "
+             "CREATE TRIGGER notes BEFORE INSERT ON " + name + " FOR EACH ROW EXECUTE FUNCTION " + name + "_fail()");
+  std::int64_t rows = 0;
+  for (const auto& [session, expected] : {std::pair("off", "on"), {"local", "on"}, {"remote_write", "on"},
+                                          {"remote_apply", "remote_apply"}}) {
+    connection_ = testing::postgres() + " options='-c synchronous_commit=" + session + "'";
+    start(rows += kRows).wait();
+    EXPECT_EQ(count("count(*) FILTER (WHERE text = '" + std::string(expected) + "')"), kRows) << session;
+    place_.sql("UPDATE " + name + " SET text = ''");
+  }
+}
+
 TEST_F(PostgresFaults, AMarkerThatIsAheadIsRefusedUntilANewGeneration) {
   without_key();
   start(kRows).wait();
@@ -184,6 +203,32 @@ TEST_F(PostgresFaults, AMarkerThatIsAheadIsRefusedUntilANewGeneration) {
   EXPECT_EQ(count(), kRows);
   start(2 * kRows, 0, INT64_MAX, "checkpoints", {.new_sink_generation = true}).wait();
   EXPECT_EQ(count("count(DISTINCT id)"), 2 * kRows);
+}
+
+TEST_F(PostgresFaults, ACheckpointFromBeforeANewGenerationIsRefused) {
+  without_key();
+  start(kRows).wait();
+  const std::string kept = "cp -r '" + (dir_ / "checkpoints") + "' '" + (dir_ / "kept") + "'";
+  ASSERT_EQ(std::system(kept.c_str()), 0);
+  start(2 * kRows, 0, INT64_MAX, "checkpoints", {.new_sink_generation = true}).wait();
+  EXPECT_EQ(count(), 2 * kRows);
+  EXPECT_THAT(code_of(start(3 * kRows, 0, INT64_MAX, "kept")),
+              AnyOf(JobErrorCode::kFenced, JobErrorCode::kSinkAhead));
+  EXPECT_EQ(code_of(start(3 * kRows, 0, INT64_MAX, "kept")), JobErrorCode::kSinkAhead);
+  EXPECT_EQ(count(), 2 * kRows);
+  start(3 * kRows).wait();
+  EXPECT_EQ(count(), 3 * kRows);
+}
+
+// Two that were started from copies of one directory have the same number.
+TEST_F(PostgresFaults, AMarkerOfAnotherOwnerOfTheSameStartIsFenced) {
+  without_key();
+  start(kRows).wait();
+  place_.sql("UPDATE " + markers() + " SET incarnation = incarnation + 1, owner = owner + 1");
+  EXPECT_EQ(code_of(start(2 * kRows)), JobErrorCode::kFenced);
+  EXPECT_EQ(count(), kRows);
+  start(2 * kRows).wait();
+  EXPECT_EQ(count(), 2 * kRows);
 }
 
 TEST_F(PostgresFaults, AMarkerThatIsLostIsRefused) {

@@ -6,8 +6,7 @@
 //
 //   <job>~<sink>~<shard>~<epoch, 20 digits>.jsonl
 //
-// Whoever takes files away may do so at any time, except for the newest one of each sink while the job is
-// not running: with the marker it says what is there.
+// Whoever takes finished files away may do so at any time. What begins with a dot is the sink's own.
 //
 // Threads:  build the sink anywhere; publishing has a thread of its own.
 // Failures: at the start ConnectorError when the directory cannot be used. Once running, a disk that is
