@@ -5,6 +5,7 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 
@@ -101,10 +102,25 @@ class Expiries final : public rdb::CompactionFilterFactory {
   std::vector<ColdExpiry> expiries_ LEVADA_GUARDED_BY(mutex_);
 };
 
+class Ingestions final : public rdb::EventListener {
+ public:
+  void OnExternalFileIngested(rdb::DB*, const rdb::ExternalFileIngestionInfo& info) override {
+    const std::string& path = info.internal_file_path;
+    newest_ = path.substr(path.rfind('/') + 1);
+  }
+  /// Of the calling thread's last one.
+  const std::string& newest() const noexcept { return newest_; }
+
+ private:
+  std::string newest_;  // runs are taken in one at a time
+};
+
 namespace {
 
-rdb::Options make_options(const Options& options, const ColdPlace& place, std::shared_ptr<Expiries> expiries) {
+rdb::Options make_options(const Options& options, const Disk& disk, const ColdPlace& place,
+                          std::shared_ptr<Expiries> expiries) {
   rdb::Options made;
+  made.env = disk.env;
   made.compaction_filter_factory = std::move(expiries);
   made.create_if_missing = true;
   made.info_log = std::make_shared<Messages>(place.log);
@@ -173,12 +189,17 @@ class Cursor final : public ColdCursor {
 
 }  // namespace
 
-RocksDbTier::RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image)
-    : path_(join_path(join_path(options.directory, place.job), place.name)),
+Disk local_disk() { return {&local_file_system(), rdb::Env::Default()}; }
+
+RocksDbTier::RocksDbTier(const Options& options, const Disk& disk, const ColdPlace& place, const ColdImage* image)
+    : disk_(disk),
+      path_(join_path(join_path(options.directory, place.job), place.name)),
       expiries_(std::make_shared<Expiries>()),
-      options_(make_options(options, place, expiries_)) {
-  remove(path_);
-  local_file_system().create_directories(path_);
+      ingestions_(std::make_shared<Ingestions>()),
+      options_(make_options(options, disk, place, expiries_)) {
+  options_.listeners.push_back(ingestions_);
+  remove(disk_, path_);
+  disk_.files->create_directories(path_);
   if (image != nullptr) restore(*image);
   rdb::DB* db = nullptr;
   check(rdb::DB::Open(options_, path_, &db), "open", path_);
@@ -190,16 +211,18 @@ RocksDbTier::~RocksDbTier() {
   db_->Close();
   db_.reset();
   try {
-    remove(path_);
-  } catch (const std::exception&) {
+    remove(disk_, path_);
+  } catch (...) {
     // The next start does.
   }
 }
 
-void RocksDbTier::remove(const std::string& path) {
-  FileSystem& files = local_file_system();
+void RocksDbTier::remove(const Disk& disk, const std::string& path) {
+  FileSystem& files = *disk.files;
   if (!files.exists(path)) return;
-  check(rdb::DestroyDB(path, rdb::Options()), "delete what an earlier start left in", path);
+  rdb::Options options;
+  options.env = disk.env;
+  check(rdb::DestroyDB(path, options), "delete what an earlier start left in", path);
   if (!files.exists(path)) return;
   // What that does not know: runs that were not taken in, files of a restore that was cut short.
   for (const std::string& name : files.list(path)) files.remove(join_path(path, name));
@@ -215,12 +238,12 @@ void RocksDbTier::restore(const ColdImage& image) {
       continue;
     }
     if (name.starts_with(kManifestPrefix)) manifest = name;
-    const auto file = local_file_system().create(path);  // a copy: these grow
+    const auto file = disk_.files->create(path);  // a copy: these grow
     file->append(image.read(name));
     file->close();
   }
   if (manifest.empty()) throw StateError("the checkpoint of '" + path_ + "' has no manifest of RocksDB");
-  const auto current = local_file_system().create(join_path(path_, "CURRENT"));
+  const auto current = disk_.files->create(join_path(path_, "CURRENT"));
   current->append(manifest + "\n");
   current->close();
 }
@@ -254,14 +277,30 @@ void RocksDbTier::ingest(Write write) {
   rdb::SstFileWriter writer(rdb::EnvOptions(), options_, db_->DefaultColumnFamily());
   check(writer.Open(file), "create", file);
   write(writer, file);
-  check(writer.Finish(), "write", file);
+  rdb::ExternalSstFileInfo written;
+  check(writer.Finish(&written), "write", file);
   rdb::IngestExternalFileOptions how;
   how.move_files = true;
   how.write_global_seqno = false;  // else files would be written again, hard links of them included
   how.allow_blocking_flush = false;
   check(db_->IngestExternalFile({file}, how), "take in", file);
+  const bool ranges = written.num_range_del_entries > 0;
+  check_bounds(file, ranges ? written.smallest_range_del_key : written.smallest_key,
+               ranges ? written.largest_range_del_key : written.largest_key);
   std::uint64_t waiting = 0;
   if (db_->GetIntProperty("rocksdb.num-files-at-level0", &waiting) && waiting > kRunsMax) compact_runs();
+}
+
+// RocksDB reads a run's first and last key when it takes it in, and does not look whether it could (7.8): with wrong
+// bounds its entries would not be found. One that a compaction has taken away already had right ones.
+void RocksDbTier::check_bounds(const std::string& file, const std::string& first, const std::string& last) const {
+  std::vector<rdb::LiveFileMetaData> files;
+  db_->GetLiveFilesMetaData(&files);
+  for (const rdb::LiveFileMetaData& known : files) {
+    if (!known.name.ends_with(ingestions_->newest())) continue;
+    if (known.smallestkey == first && known.largestkey == last) return;
+    throw StateError("RocksDB could not read '" + file + "' when it took it in");
+  }
 }
 
 // Compactions do not keep up: the next run waits for one. It is no error when RocksDB has begun it already.
@@ -312,7 +351,7 @@ void RocksDbTier::write_checkpoint(ColdFiles& into) {
       into.link(name, path);
     } else if (name.starts_with(kManifestPrefix)) {
       Bytes bytes;
-      local_file_system().open(path)->read(0, manifest_bytes, bytes);
+      disk_.files->open(path)->read(0, manifest_bytes, bytes);
       into.write(name, bytes);
     }
   }
@@ -322,24 +361,29 @@ namespace {
 
 class Backend final : public ColdBackend {
  public:
-  explicit Backend(Options options) : options_(std::move(options)) {}
+  Backend(const Options& options, const Disk& disk) : options_(options), disk_(disk) {}
   std::size_t cache_sixteenths() const override {
     return static_cast<std::size_t>(options_.cache_sixteenths);
   }
   void clear(const std::string& job) const override {
     const std::string path = join_path(options_.directory, job);
-    if (!local_file_system().exists(path)) return;
-    for (const std::string& name : local_file_system().list(path)) RocksDbTier::remove(join_path(path, name));
+    if (!disk_.files->exists(path)) return;
+    for (const std::string& name : disk_.files->list(path)) RocksDbTier::remove(disk_, join_path(path, name));
   }
   std::unique_ptr<ColdTier> open(const ColdPlace& place, const ColdImage* image) const override {
-    return std::make_unique<RocksDbTier>(options_, place, image);
+    return std::make_unique<RocksDbTier>(options_, disk_, place, image);
   }
 
  private:
-  Options options_;
+  const Options options_;
+  const Disk disk_;
 };
 
 }  // namespace
+
+std::shared_ptr<const ColdBackend> make_backend(const Options& options, const Disk& disk) {
+  return std::make_shared<const Backend>(options, disk);
+}
 
 StateBackendOptions state(Options options, std::source_location where) {
   std::vector<GraphProblem> problems;
@@ -350,7 +394,7 @@ StateBackendOptions state(Options options, std::source_location where) {
                         where});
   }
   if (!problems.empty()) throw GraphError(std::move(problems));
-  return {.cold = std::make_shared<Backend>(std::move(options))};
+  return {.cold = make_backend(options, local_disk())};
 }
 
 }  // namespace levada::rocksdb

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_system.h"
 #include "levada/cold_tier.h"
 #include "levada/rocksdb.h"
 
@@ -21,12 +22,24 @@ namespace levada::rocksdb {
 
 /// What compactions may drop, for the filters that they ask for.
 class Expiries;
+/// Hears how RocksDB calls what it takes in.
+class Ingestions;
+
+/// A disk as we see it and as RocksDB does: the local one, but for tests.
+struct Disk {
+  FileSystem* files = nullptr;
+  ::rocksdb::Env* env = nullptr;
+};
+Disk local_disk();
+
+/// The backend of state(), with its databases on `disk`.
+std::shared_ptr<const ColdBackend> make_backend(const Options& options, const Disk& disk);
 
 class RocksDbTier final : public ColdTier {
  public:
-  RocksDbTier(const Options& options, const ColdPlace& place, const ColdImage* image);
+  RocksDbTier(const Options& options, const Disk& disk, const ColdPlace& place, const ColdImage* image);
   /// Deletes the database of a folder, and the folder. StateError when the database is open.
-  static void remove(const std::string& path);
+  static void remove(const Disk& disk, const std::string& path);
   /// Closes the database and deletes it.
   ~RocksDbTier() override;
 
@@ -42,10 +55,13 @@ class RocksDbTier final : public ColdTier {
   void restore(const ColdImage& image);
   template <class Write>
   void ingest(Write write);
+  void check_bounds(const std::string& file, const std::string& first, const std::string& last) const;
   void compact_runs();
 
+  const Disk disk_;
   std::string path_;
   std::shared_ptr<Expiries> expiries_;
+  std::shared_ptr<Ingestions> ingestions_;
   ::rocksdb::Options options_;
   std::unique_ptr<::rocksdb::DB> db_;
   std::uint64_t runs_ = 0;

@@ -26,7 +26,7 @@ constexpr Duration kStartTimeout = 9s;
 // How soon a shard looks again whether the others have caught up.
 constexpr Duration kOrderPause = 10ms;
 // A log that cannot be read so many times in a row, with growing pauses between, is lost.
-constexpr int kReadTries = 4;
+constexpr int kReadTries = 6;
 
 std::int64_t seconds_between(SteadyTime from, SteadyTime to) {
   return std::chrono::duration_cast<std::chrono::seconds>(to - from).count();
@@ -115,7 +115,7 @@ struct EpochPublisher::Plan {
 
 EpochPublisher::EpochPublisher(Parts parts)
     : parts_(std::move(parts)),
-      created_at_(parts_.clock->steady_now()),
+      started_at_(parts_.clock->steady_now()),
       pause_(kFirstPause),
       bytes_max_(kPublishBytes),
       random_(parts_.seed),
@@ -162,16 +162,21 @@ void EpochPublisher::interrupt() noexcept {
 bool EpochPublisher::retire_predecessor() {
   EpochTarget& target = *parts_.predecessors[retired_];
   try {
+    parts_.require_owned();
     const TargetAnswer answer = retire_marker(target, parts_.self);
     target.disconnect();
     if (answer.status == TargetStatus::kDone || answer.status == TargetStatus::kAlreadyThere) {
       ++retired_;
+      started_at_ = parts_.clock->steady_now();
     } else {
       doubt(answer);
     }
+  } catch (const JobError&) {
+    fail(std::current_exception());
   } catch (const ConnectorError&) {
     fail(std::current_exception());
   } catch (const std::exception& error) {
+    target.disconnect();
     doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
   }
   return true;
@@ -261,6 +266,9 @@ bool EpochPublisher::publish() {
                                                         .previous = plan.previous,
                                                         .epoch = plan.epoch,
                                                         .records = &records});
+    // The others may have come before anything was read.
+    const bool was_read = answer.status == TargetStatus::kDone || answer.status == TargetStatus::kUnknown;
+    if (was_read) unreadable_ = 0;
     if (answer.status == TargetStatus::kDone) {
       LEVADA_FAILPOINT("publish.done", kPublish);
       published_to(plan, records.count());
@@ -325,7 +333,6 @@ std::vector<EpochLogRecords::Part> EpochPublisher::parts_between(std::size_t beg
 }
 
 void EpochPublisher::published_to(const Plan& plan, std::uint64_t rows) {
-  unreadable_ = 0;
   {
     MutexLock lock(mutex_);
     history_.published = plan.epoch;
@@ -359,8 +366,8 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
     recovered = recovered_;
     waiting_for_ = answer.reason;
   }
-  if (!recovered && answer.status == TargetStatus::kUnavailable &&
-      now - created_at_ >= kStartTimeout) {
+  if (!recovered && unreadable_ == 0 && answer.status == TargetStatus::kUnavailable &&
+      now - started_at_ >= kStartTimeout) {
     fail(std::make_exception_ptr(ConnectorError(answer.reason, true)));
     return;
   }
@@ -386,6 +393,7 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
 void EpochPublisher::unreadable(const StateError& error) {
   if (++unreadable_ < kReadTries) {
     doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
+    started_at_ = parts_.clock->steady_now();
     return;
   }
   {
@@ -402,6 +410,7 @@ void EpochPublisher::unreadable(const StateError& error) {
 void EpochPublisher::run_out() {
   if (state_ == State::kFailed) return;
   parts_.target->disconnect();
+  if (retired_ < parts_.predecessors.size()) parts_.predecessors[retired_]->disconnect();
   doubted_ = true;
   state_ = State::kFencing;
   wait(next_pause());
@@ -513,9 +522,9 @@ std::exception_ptr EpochPublisher::failure() const {
   return failure_;
 }
 
-bool EpochPublisher::found_log_damaged() const {
+std::exception_ptr EpochPublisher::log_damage() const {
   MutexLock lock(mutex_);
-  return log_damaged_;
+  return log_damaged_ ? failure_ : nullptr;
 }
 
 CheckpointId EpochPublisher::published() const {

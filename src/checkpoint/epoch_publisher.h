@@ -82,6 +82,8 @@ class EpochPublisher {
     /// Markers of earlier generations, under which nobody is to publish any more.
     std::vector<std::unique_ptr<EpochTarget>> predecessors;
     EpochOwner self;
+    /// Throws when a later start of the job has taken its directory over; before markers are retired.
+    std::function<void()> require_owned;
     ShardHistory history;
     PublishPace pace;
     std::shared_ptr<ShardOrder> order;
@@ -121,8 +123,8 @@ class EpochPublisher {
   /// Fenced, the marker understood and what waits read through, once since it was made.
   bool recovered() const;
   std::exception_ptr failure() const;
-  /// It failed while it recovered, for the log of what is not published yet cannot be read.
-  bool found_log_damaged() const;
+  /// The failure, if it failed while it recovered for the log of what is not published yet cannot be read.
+  std::exception_ptr log_damage() const;
   CheckpointId published() const;
   /// Everything that was committed is published.
   bool caught_up() const;
@@ -172,7 +174,7 @@ class EpochPublisher {
   bool doubted_ = true;  // fences for its own sake, not because another shard asked
   std::size_t retired_ = 0;  // of the predecessors
   int unreadable_ = 0;       // times in a row that the log could not be read
-  const SteadyTime created_at_;
+  SteadyTime started_at_;  // to reach the target
   SteadyTime retry_at_ = SteadyTime::min();
   Duration pause_;
   int doubts_ = 0;  // since the last success

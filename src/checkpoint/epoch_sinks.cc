@@ -281,23 +281,25 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
     parts.history = std::move(history);
     parts.order = order;
     if (anew && shard == 0 && !LEVADA_PLANTED("recovery.generation_not_ended")) {
-      static const std::vector<Manifest> kNone;
-      parts.predecessors =
-          make_predecessors(sink, origin == RestoreOrigin::kOtherJob ? kNone : manifests, shards);
+      const bool ours = !manifests.empty() && origin != RestoreOrigin::kOtherJob;
+      parts.predecessors = make_predecessors(sink, ours ? &manifests.back() : nullptr, shards);
     }
     sink.publishers_.push_back(std::make_unique<EpochPublisher>(std::move(parts)));
   }
 }
 
-// The markers that a start without new_sink_generation could find: those of the manifests, and the first ones of
-// all, even of a directory that is lost.
-std::vector<std::unique_ptr<EpochTarget>> EpochSinks::make_predecessors(
-    const EpochSink& sink, const std::vector<Manifest>& manifests, std::size_t shards) const {
+// The markers that a start without new_sink_generation could find: those of what is restored and of all that the
+// directory has, newer ones included, and the first ones of all, even of a directory that is lost.
+std::vector<std::unique_ptr<EpochTarget>> EpochSinks::make_predecessors(const EpochSink& sink,
+                                                                        const Manifest* restored,
+                                                                        std::size_t shards) const {
   std::set<std::pair<std::uint64_t, std::size_t>> markers;  // generation and shard
   const auto add = [&](std::uint64_t generation, std::size_t count) {
     for (std::size_t shard = 0; shard < count; ++shard) markers.emplace(generation, shard);
   };
   add(0, shards);
+  std::vector<Manifest> manifests = parts_.directory->manifests_before(~CheckpointId{0});
+  if (restored != nullptr) manifests.push_back(*restored);
   for (const Manifest& manifest : manifests) {
     if (const SinkState* const state = find_state(manifest, sink.spec_.uid)) {
       add(state->generation, state->published.size());
@@ -334,6 +336,7 @@ EpochPublisher::Parts EpochSinks::publisher_parts(const EpochSink& sink, int sha
   parts.shard = shard;
   parts.sink = spec.uid;
   parts.target = make_target(sink, sink.generation_, shard);
+  parts.require_owned = [directory = parts_.directory] { directory->require_owned(); };
   parts.self = {.incarnation = parts_.directory->incarnation(), .owner = parts_.owner};
   parts.pace = spec.factory->pace();
   parts.files = &parts_.directory->files();
@@ -365,8 +368,11 @@ bool EpochSinks::recovered() {
   return true;
 }
 
-bool EpochSinks::found_log_damaged() const {
-  return !all_publishers([](const EpochPublisher& publisher) { return !publisher.found_log_damaged(); });
+std::exception_ptr EpochSinks::log_damage() const {
+  for (const EpochPublisher* publisher : publishers()) {
+    if (const std::exception_ptr damage = publisher->log_damage()) return damage;
+  }
+  return nullptr;
 }
 
 void EpochSinks::restarted(const Manifest* manifest) {

@@ -135,9 +135,9 @@ class EpochSinks {
   /// All shards are fenced, their markers understood and what waits read through: now it may be published.
   /// Throws what a publisher failed with.
   bool recovered();
-  /// They are not, for the log of what is not published cannot be read: nothing was published yet, and the
-  /// checkpoint before may be restored instead.
-  bool found_log_damaged() const;
+  /// Why they are not, if it is that the log of what is not published cannot be read: nothing was published yet,
+  /// and the checkpoint before may be restored instead.
+  std::exception_ptr log_damage() const;
   /// Before every attempt after the first: `manifest` is the one it restores, if any.
   void restarted(const Manifest* manifest);
   std::vector<EpochPublisher*> publishers() const;
@@ -179,7 +179,7 @@ class EpochSinks {
   void refuse_branch(const Manifest& manifest) const;
   std::unique_ptr<EpochTarget> make_target(const EpochSink& sink, std::uint64_t generation, int shard) const;
   std::vector<std::unique_ptr<EpochTarget>> make_predecessors(const EpochSink& sink,
-                                                              const std::vector<Manifest>& manifests,
+                                                              const Manifest* restored,
                                                               std::size_t shards) const;
   EpochPublisher::Parts publisher_parts(const EpochSink& sink, int shard) const;
   void forget_unretained(CheckpointId manifest);

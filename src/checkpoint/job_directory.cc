@@ -180,7 +180,7 @@ std::optional<Manifest> JobDirectory::newest_valid_of_this_start() {
 std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId>& ids,
                                                   std::string& first_problem) {
   for (const CheckpointId id : ids) {
-    if (set_aside_.contains(id)) continue;
+    if (is_set_aside(id)) continue;
     try {
       Manifest manifest = read_manifest(id);
       verify_states(files_, state_path_, manifest);
@@ -193,11 +193,6 @@ std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId
     }
   }
   return std::nullopt;
-}
-
-void JobDirectory::set_aside(CheckpointId id) {
-  set_aside_.insert(id);
-  uncounted_.insert(id);
 }
 
 bool JobDirectory::has(const Manifest& manifest) {
@@ -350,7 +345,7 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
         }
       }
       marked.newest = std::max(marked.newest, id);
-      if (!uncounted_.contains(id) && counted < retained) ++counted;
+      if (!uncounted_.contains(id) && !is_set_aside(id) && counted < retained) ++counted;
     } catch (const StateError& error) {
       // It may be the disk and not the manifest: as long as it stays, so do its files.
       marked.complete = false;

@@ -15,7 +15,7 @@
 //    counted: every sweep reads the truth.
 //    A segment of the epoch log that no manifest names may still come to be named if it was sealed for a
 //    checkpoint newer than the newest manifest by this incarnation: it stays until then.
-// 4. A manifest found damaged, or whose commit failed, does not count among the retained ones.
+// 4. A manifest found damaged or set aside, or whose commit failed, does not count among the retained ones.
 //
 // Threads:  begin_checkpoint, writers and abandon from any thread; the rest from one (the
 // coordinator). Lifetime: borrows FileSystem and Log; outlives its writers. The lock ends with it.
@@ -68,16 +68,16 @@ class JobDirectory {
   /// The same of those that this start of the job has committed; empty when none of them is good.
   std::optional<Manifest> newest_valid_of_this_start();
 
-  /// This start does not restore that checkpoint, whose output cannot be read. It stays until enough newer ones are
-  /// retained.
-  void set_aside(CheckpointId id);
+  /// This start does not restore that checkpoint, whose output cannot be read, nor what earlier starts took after it.
+  /// They stay until enough newer ones are retained.
+  void set_aside(CheckpointId id) { set_aside_ = id; }
 
   /// Whether the manifest is one of this directory's.
   bool has(const Manifest& manifest);
   /// The manifests that can be read and are older than `id`, oldest first.
   std::vector<Manifest> manifests_before(CheckpointId id);
   /// Throws JobError, kFenced, when a later start of the job has taken the directory: its lock was lost
-  /// without our knowledge, as on a shared disk.
+  /// without our knowledge, as on a shared disk. From any thread.
   void require_owned();
   /// Returns when the manifests there are survive a power loss.
   void sync() { files_.sync_directory(path_); }
@@ -124,6 +124,7 @@ class JobDirectory {
   std::uint64_t read_incarnation();
   void write_synced(const std::string& path, std::string_view bytes);
 
+  bool is_set_aside(CheckpointId id) const { return id >= set_aside_ && id >> 32 < incarnation_; }
   Manifest read_manifest(CheckpointId id);
   std::optional<Manifest> first_valid(const std::vector<CheckpointId>& ids, std::string& first_problem);
 
@@ -150,7 +151,7 @@ class JobDirectory {
   std::unique_ptr<FileLock> lock_;
   std::uint64_t incarnation_ = 0;
   std::set<CheckpointId> uncounted_;  // invariant 4
-  std::set<CheckpointId> set_aside_;
+  CheckpointId set_aside_ = ~CheckpointId{0};  // the first of them
   std::set<CheckpointId> held_;
 
   Mutex mutex_;

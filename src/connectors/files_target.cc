@@ -168,6 +168,7 @@ class FileTarget final : public EpochTarget {
     // The announcement, if it still stands, is taken back: its hidden file will be written anew.
     found = MarkerFile{.marker = {std::max(found->marker.epoch, newest_file()), request.self}, .rows = found->rows};
     write_marker(*found);
+    remove_hidden_files();
     ready_ = true;
     TargetAnswer answer = answer_of(TargetStatus::kDone, {});
     answer.marker = found->marker;
@@ -193,6 +194,13 @@ class FileTarget final : public EpochTarget {
       if (epoch && file_name(*epoch) == name) newest = std::max(newest, *epoch);
     }
     return newest;
+  }
+
+  // Of publishes that were cut short, which may be grouped otherwise when they come again. REQUIRES: none is announced.
+  void remove_hidden_files() {
+    for (const std::string& name : files_.list(directory_)) {
+      if (name.starts_with("." + prefix_) && name.ends_with(".tmp")) files_.remove(join_path(directory_, name));
+    }
   }
 
   void write_lines(const std::string& path, EpochRecords& records) {

@@ -259,8 +259,10 @@ bool JobControl::start_attempt() {
   try {
     if (sinks_ && !sinks_->recovered()) return false;
   } catch (const JobError& error) {
-    if (go_back_a_checkpoint(error)) return true;
-    if (gone_back_for_) std::rethrow_exception(gone_back_for_);
+    if (go_back_a_checkpoint()) return true;
+    // The one before is no help either: then the damage is what matters.
+    const bool refused = error.code() == JobErrorCode::kSinkAhead || error.code() == JobErrorCode::kEpochLogLost;
+    if (gone_back_for_ && refused) std::rethrow_exception(gone_back_for_);
     throw;
   }
   gone_back_for_ = nullptr;
@@ -362,10 +364,13 @@ void JobControl::recover_sinks() {
 
 // The output of the newest checkpoint is damaged and not published: the one before has the rows once more, unless
 // some of that output is out by another shard or sink, which the decision about its marker says.
-bool JobControl::go_back_a_checkpoint(const JobError& error) {
-  if (attempt_number_ > 0 || !sinks_->found_log_damaged() || !restore_.set_aside(*directory_, *restored_)) return false;
-  if (!gone_back_for_) gone_back_for_ = std::current_exception();
-  log_.warning("checkpoint " + std::to_string(restored_->manifest().id) + " cannot be used: " + error.what());
+bool JobControl::go_back_a_checkpoint() {
+  const std::exception_ptr damage = sinks_->log_damage();
+  if (!damage || attempt_number_ > 0 || !restore_.set_aside(*directory_, *restored_)) return false;
+  if (!gone_back_for_) gone_back_for_ = damage;
+  std::string what;
+  code_of(damage, what);
+  log_.warning("checkpoint " + std::to_string(restored_->manifest().id) + " cannot be used: " + what);
   sinks_->interrupt();
   executor_->stop_publishers();
   {

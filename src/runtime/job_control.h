@@ -119,7 +119,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool start_attempt();
   bool prepare_attempt();
   void recover_sinks();
-  bool go_back_a_checkpoint(const JobError& error);
+  bool go_back_a_checkpoint();
   bool step_running();
   bool take_events();
   void take(Event& event);

@@ -12,61 +12,32 @@
 #include <sstream>
 #include <string>
 
-#include "base/manual_clock.h"
-#include "base/random.h"
 #include "levada/connectors/files.h"
 #include "levada/levada.h"
 #include "support/memory_target.h"
-#include "testing/simulated_file_system.h"
-#include "testing/simulated_process.h"
+#include "support/simulated_machine.h"
 
 namespace levada {
 namespace {
 
 using testing::MemoryTable;
 using testing::PowerLoss;
-using testing::SimulatedCrash;
 using testing::SimulatedFileSystem;
-using testing::SimulatedProcess;
 
 struct Row {
   std::int64_t number = 0;
 };
 LEVADA_RECORD(Row, number)
 
-enum class End { kFinished, kFailed, kPowerLost, kStopped };
+using End = testing::SimulatedMachine::End;
 
-// One process after the other on one disk, each stepped by the seed.
 class Machine {
  public:
-  explicit Machine(std::int64_t rows, std::uint64_t seed = 1) : rows_(rows), random_(seed) {}
+  explicit Machine(std::int64_t rows, std::uint64_t seed = 1)
+      : rows_(rows), machine_(options, [this](StreamEnvironment& env) { build(env); }, seed) {}
 
-  // Runs a process to its end, until the power goes, or until `stop` holds.
-  End run(const std::function<bool()>& stop = {}) {
-    start();
-    End end = End::kStopped;
-    while (!(stop && stop())) {
-      clock_.advance(std::chrono::microseconds(10));
-      bool progress = true;
-      try {
-        progress = process_->step();
-      } catch (const SimulatedCrash&) {
-      }
-      if (is_dark()) {
-        end = End::kPowerLost;
-        break;
-      }
-      if (process_->job().ended()) {
-        const JobStatus status = process_->job().status();
-        restarts_ = status.restarts;
-        end = status.state == JobState::kFinished ? End::kFinished : End::kFailed;
-        error_ = status.last_error;
-        break;
-      }
-      if (!progress && !let_time_pass()) throw std::runtime_error("nothing can make progress");
-    }
-    process_.reset();
-    return end;
+  End run(const std::function<bool()>& stop = {}, const ExecuteOptions& execute = {}) {
+    return machine_.run(stop, execute);
   }
 
   // What is wrong with what readers see, or nothing. `all`: every row must be there.
@@ -78,26 +49,23 @@ class Machine {
     return table.empty() ? problem_of("the files", numbers_in_files(), all) : table;
   }
 
-  SimulatedFileSystem& disk() { return disk_; }
+  SimulatedFileSystem& disk() { return machine_.disk(); }
   MemoryTable& table() { return *table_; }
-  const std::string& error() const { return error_; }
-  int restarts() const { return restarts_; }
+  const std::string& error() const { return machine_.error(); }
+  int restarts() const { return machine_.restarts(); }
+  std::vector<std::string> files(const std::string& with) const { return machine_.files(with); }
   /// The next start fails once when it first sees a row from that one on.
   void fail_in_user_code_at(std::int64_t row) { fails_at_ = row; }
 
-  std::vector<std::string> files(const std::string& with) {
-    std::vector<std::string> found = disk_.all_files();
-    std::erase_if(found, [&](const std::string& path) { return path.find(with) == path.npos; });
-    return found;
+ private:
+  static EnvironmentOptions options() {
+    return {.parallelism = 2,
+            .checkpoint = {.interval = 1ms, .directory = "/job"},
+            .restart = fixed_delay({.attempts = 3, .delay = 1ms}),
+            .batch_rows = 8};
   }
 
- private:
-  void start() {
-    const EnvironmentOptions options{.parallelism = 2,
-                                     .checkpoint = {.interval = 1ms, .directory = "/job"},
-                                     .restart = fixed_delay({.attempts = 3, .delay = 1ms}),
-                                     .batch_rows = 8};
-    StreamEnvironment env(options);
+  void build(StreamEnvironment& env) {
     auto rows = env.generate<Row>([](std::uint64_t i) { return Row{static_cast<std::int64_t>(i)}; },
                                   {.rows = static_cast<std::uint64_t>(rows_), .rate = 20'000})
                     .uid("rows")
@@ -110,34 +78,13 @@ class Machine {
                     });
     rows.sink_to(testing::memory_sink<Row>(table_)).uid("to table");
     rows.sink_to(files::sink<Row>({.directory = "/out"})).uid("to files");
-    process_ = std::make_unique<SimulatedProcess>(
-        "job", env,
-        JobHost{.clock = &clock_, .files = &disk_, .make_executor = {}, .owner = ++starts_}, random_,
-        trace_);
-  }
-
-  bool let_time_pass() {
-    const SteadyTime next = process_->next_time();
-    if (next == kNever) return false;
-    clock_.advance_to(next);
-    process_->anything_changed();
-    return true;
-  }
-
-  bool is_dark() {
-    try {
-      static_cast<void>(disk_.exists("/"));
-      return false;
-    } catch (const SimulatedCrash&) {
-      return true;
-    }
   }
 
   std::vector<std::int64_t> numbers_in_files() {
     std::vector<std::int64_t> numbers;
     for (const std::string& path : files("/out/")) {
       if (!path.ends_with(".jsonl") || path.find("/.") != path.npos) continue;
-      std::istringstream lines(disk_.read_file(path));
+      std::istringstream lines(disk().read_file(path));
       for (std::string line; std::getline(lines, line);) {
         numbers.push_back(std::stoll(line.substr(line.find(':') + 1)));
       }
@@ -158,16 +105,9 @@ class Machine {
   }
 
   const std::int64_t rows_;
-  Random random_;
-  ManualClock clock_{Timestamp{Duration{1'000'000'000}}};
-  SimulatedFileSystem disk_;
   std::shared_ptr<MemoryTable> table_ = std::make_shared<MemoryTable>();
-  std::uint64_t trace_ = 0;
-  std::uint64_t starts_ = 0;
-  std::string error_;
-  int restarts_ = 0;
   std::int64_t fails_at_ = INT64_MAX;
-  std::unique_ptr<SimulatedProcess> process_;
+  testing::SimulatedMachine machine_;
 };
 
 // ---- power loss
@@ -353,6 +293,16 @@ TEST(FlippedBit, OfEverySegmentThatIsNotPublishedIsRefusedForTheNewest) {
   EXPECT_NE(machine.error().find("is damaged"), std::string::npos) << machine.error();
   // The files come back.
   for (const std::string& path : segments) machine.disk().flip_bit(path, machine.disk().size(path) - 40, 3);
+  expect_that_it_ends_well(machine);
+}
+
+// Whoever names a checkpoint gets that one or none.
+TEST(MissingSegment, OfACheckpointThatWasAskedForIsRefused) {
+  DamagedMachine damaged(false);
+  Machine& machine = damaged.machine();
+  machine.disk().remove(damaged.newest(".log"));
+  EXPECT_EQ(machine.run({}, {.restore = damaged.newest("manifest-")}), End::kFailed);
+  EXPECT_EQ(machine.problem(false), "");
   expect_that_it_ends_well(machine);
 }
 

@@ -6,7 +6,9 @@
 //
 //   <job>~<sink>~<shard>~<epoch, 20 digits>.jsonl
 //
-// Whoever takes finished files away may do so at any time. What begins with a dot is the sink's own.
+// Whoever takes finished files away may do so at any time. Only one that was taken to another disk in the instant
+// before its name survives a power loss comes once more when the power goes in that instant. What begins with a dot is
+// the sink's own.
 //
 // Threads:  build the sink anywhere; publishing has a thread of its own.
 // Failures: at the start ConnectorError when the directory cannot be used. Once running, a disk that is

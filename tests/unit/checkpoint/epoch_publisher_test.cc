@@ -72,6 +72,9 @@ class Publisher : public ::testing::Test {
           make_marker_target(std::make_unique<testing::MemoryDatabase>(table_, context)));
     }
     parts.self = self;
+    parts.require_owned = [this] {
+      if (overtaken_) throw JobError(JobErrorCode::kFenced, {}, -1, "taken over");
+    };
     parts.history = std::move(history);
     parts.pace = pace;
     parts.order = order_;
@@ -133,6 +136,7 @@ class Publisher : public ::testing::Test {
   std::shared_ptr<ShardOrder> order_ = std::make_shared<ShardOrder>(1);
   std::vector<std::string> predecessors_;  // of what is started
   bool released_ = true;
+  bool overtaken_ = false;  // the directory belongs to a later start
   std::vector<std::unique_ptr<EpochPublisher>> publishers_;
 };
 
@@ -342,7 +346,7 @@ TEST_F(Publisher, RefusesToGoOnWithADamagedOrMissingLog) {
     }
     EpochPublisher& publisher = start({.newest = 10, .epochs = {epoch}});
     run_through(publisher);
-    EXPECT_TRUE(publisher.found_log_damaged());
+    EXPECT_NE(publisher.log_damage(), nullptr);
     JobErrorCode code{};
     ASSERT_NE(publisher.failure(), nullptr);
     EXPECT_THAT(text_of(publisher.failure(), &code), HasSubstr(path(epoch.segments[0])));
@@ -359,7 +363,7 @@ TEST_F(Publisher, FindsDamageInWhatWaitsBeforeAnyOfItIsPublished) {
   files_.flip_bit(path(damaged.segments[0]), damaged.segments[0].bytes - 50, 3);
   EpochPublisher& publisher = start({.newest = 20, .epochs = {whole, damaged}});
   run_through(publisher);
-  EXPECT_TRUE(publisher.found_log_damaged());
+  EXPECT_NE(publisher.log_damage(), nullptr);
   EXPECT_EQ(rows(), "");
   // What is published already may be damaged.
   table_->set_marker({"job", "out", 0}, {20, {1, 1}});
@@ -408,7 +412,7 @@ TEST_F(Publisher, FailsForALogThatIsLostWhileItRuns) {
   ASSERT_NE(publisher.failure(), nullptr);
   text_of(publisher.failure(), &code);
   EXPECT_EQ(code, JobErrorCode::kEpochLogLost);
-  EXPECT_FALSE(publisher.found_log_damaged());  // another checkpoint is no help then
+  EXPECT_EQ(publisher.log_damage(), nullptr);  // another checkpoint is no help then
 }
 
 TEST_F(Publisher, RefusesRowsOfAnotherSchema) {
@@ -432,7 +436,7 @@ TEST_F(Publisher, RefusesRowsOfAnotherSchema) {
   run(publisher);
   ASSERT_NE(publisher.failure(), nullptr);
   EXPECT_THAT(text_of(publisher.failure()), HasSubstr("has rows of the form other rows"));
-  EXPECT_FALSE(publisher.found_log_damaged());
+  EXPECT_EQ(publisher.log_damage(), nullptr);
 }
 
 TEST_F(Publisher, RetiresTheMarkersOfEarlierGenerationsBeforeItRecovers) {
@@ -467,6 +471,44 @@ TEST_F(Publisher, RetiresTheMarkersOfEarlierGenerationsBeforeItRecovers) {
   ASSERT_NE(older.failure(), nullptr);
   EXPECT_THAT(text_of(older.failure(), &code), HasSubstr("start 4 of this job began a new sink generation"));
   EXPECT_EQ(code, JobErrorCode::kSinkAhead);
+}
+
+TEST_F(Publisher, RetiresNothingWhenALaterStartHasTakenTheDirectory) {
+  const EpochMarker marker{CheckpointId{6} << 32 | 1, {6, 1}};
+  table_->set_marker({"job", "earlier", 0}, marker);
+  predecessors_ = {"earlier"};
+  overtaken_ = true;
+  EpochPublisher& publisher = start({}, 0, {5, 1});
+  run_through(publisher);
+  JobErrorCode code{};
+  ASSERT_NE(publisher.failure(), nullptr);
+  text_of(publisher.failure(), &code);
+  EXPECT_EQ(code, JobErrorCode::kFenced);
+  EXPECT_EQ(table_->markers().at({"job", "earlier", 0}), marker);
+}
+
+// It is no matter of how soon the target can be reached.
+TEST_F(Publisher, FindsDamageHoweverLongItReads) {
+  const ShardEpoch damaged = write(10);
+  files_.flip_bit(path(damaged.segments[0]), damaged.segments[0].bytes - 50, 3);
+  EpochPublisher& publisher = start({.newest = 10, .epochs = {damaged}});
+  for (int i = 0; i < 100 && publisher.failure() == nullptr; ++i) {
+    clock_.advance(20s);
+    publisher.step();
+  }
+  EXPECT_NE(publisher.log_damage(), nullptr);
+}
+
+TEST_F(Publisher, ForgetsWhatItCouldNotReadOnceItCould) {
+  EpochPublisher& publisher = start();
+  run(publisher);
+  for (CheckpointId id = 1; id <= 20; ++id) {
+    publisher.committed(write(id));
+    files_.fail(testing::FileOperation::kOpen, 1, EMFILE);
+    run_through(publisher);
+  }
+  EXPECT_EQ(publisher.failure(), nullptr);
+  EXPECT_EQ(marker(), 20u);
 }
 
 TEST_F(Publisher, HoldsEpochsOfAnIncarnationUntilAllShardsHaveThoseBefore) {

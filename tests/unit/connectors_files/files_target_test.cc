@@ -167,6 +167,21 @@ TEST_F(FilesTarget, SettlesAnAnnouncementByAFenceBeforeItPublishesAgain) {
   EXPECT_EQ(visible(), lines_of({7}));
 }
 
+TEST_F(FilesTarget, RemovesTheHiddenFilesOfPublishesThatWereCutShort) {
+  const auto target = make();
+  target->fence(claim(1));
+  disk_->fail(levada::testing::FileOperation::kRename, 2, EIO);
+  ASSERT_EQ(publish(*target, 1, 0, 7).status, TargetStatus::kUnknown);
+  const auto hidden = [&] {
+    std::vector<std::string> files = disk_->all_files();
+    std::erase_if(files, [](const std::string& path) { return !path.ends_with(".jsonl.tmp"); });
+    return files;
+  };
+  EXPECT_EQ(hidden().size(), 1u);
+  target->fence(claim(1));
+  EXPECT_EQ(hidden().size(), 0u);
+}
+
 TEST_F(FilesTarget, MovesTheMarkerWithoutAFileWhenThereAreNoRows) {
   const auto target = make();
   target->fence(claim(1));

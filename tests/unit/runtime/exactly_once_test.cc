@@ -179,6 +179,30 @@ TEST(ExactlyOnce, RefusesACheckpointFromBeforeANewGeneration) {
   }
 }
 
+// Although that start begins with an older checkpoint, from elsewhere, which knows nothing of it.
+TEST(ExactlyOnce, RefusesTheGenerationBeforeTheNewest) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  const auto copy = [&](const char* from, const char* to) {
+    std::filesystem::remove_all(dir / to);
+    std::filesystem::copy(dir / from, dir / to, std::filesystem::copy_options::recursive);
+  };
+  run_numbers(options_in(dir), table, 1'000);
+  copy("job", "first");
+  run_numbers(options_in(dir), table, 2'000, {}, 1, {.new_sink_generation = true});
+  copy("job", "second");
+  std::filesystem::path newest;
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "first")) {
+    if (entry.path().filename().string().starts_with("manifest-")) newest = std::max(newest, entry.path());
+  }
+  run_numbers(options_in(dir), table, 3'000, {}, 1, {.restore = newest.string(), .new_sink_generation = true});
+  EXPECT_EQ(table->rows().size(), 4'000u);
+  copy("second", "job");
+  const JobError error = job_error_of([&] { run_numbers(options_in(dir), table, 3'000); });
+  EXPECT_THAT(error.code(), AnyOf(JobErrorCode::kSinkAhead, JobErrorCode::kFenced)) << error.what();
+  EXPECT_EQ(table->rows().size(), 4'000u);
+}
+
 // It could not be read when the process started, and is of a start with fewer sinks.
 TEST(ExactlyOnce, RefusesACheckpointOfOtherSinksThatCanBeReadAgain) {
   const TempDir dir;
