@@ -106,9 +106,9 @@ class Ingestions final : public rdb::EventListener {
  public:
   void OnExternalFileIngested(rdb::DB*, const rdb::ExternalFileIngestionInfo& info) override {
     const std::string& path = info.internal_file_path;
-    newest_ = path.substr(path.rfind('/') + 1);
+    newest_ = path.substr(path.rfind('/'));
   }
-  /// Of the calling thread's last one.
+  /// The name of the last one, as RocksDB lists it.
   const std::string& newest() const noexcept { return newest_; }
 
  private:
@@ -297,7 +297,7 @@ void RocksDbTier::check_bounds(const std::string& file, const std::string& first
   std::vector<rdb::LiveFileMetaData> files;
   db_->GetLiveFilesMetaData(&files);
   for (const rdb::LiveFileMetaData& known : files) {
-    if (!known.name.ends_with(ingestions_->newest())) continue;
+    if (known.name != ingestions_->newest()) continue;
     if (known.smallestkey == first && known.largestkey == last) return;
     throw StateError("RocksDB could not read '" + file + "' when it took it in");
   }

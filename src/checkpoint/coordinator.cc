@@ -161,10 +161,17 @@ bool CheckpointCoordinator::record_published() {
   return outcome_.committed;
 }
 
-bool CheckpointCoordinator::give_up_if_late() {
-  if (!running_ || clock_.steady_now() < begun_ + options_.timeout) return false;
-  end(false, "it took longer than its timeout");
-  return true;
+std::string CheckpointCoordinator::why_late() const {
+  constexpr std::size_t kMost = 3;
+  std::string names;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < has_answered_.size(); ++i) {
+    if (has_answered_[i] || count++ >= kMost) continue;
+    const SubtaskState& subtask = manifest_.subtasks[i];
+    names += (names.empty() ? " '" : ", '") + subtask.chain + "' subtask " + std::to_string(subtask.subtask);
+  }
+  return "it took longer than its timeout; " + std::to_string(missing_) + " of " +
+         std::to_string(has_answered_.size()) + " subtasks have not answered:" + names + (count > kMost ? ", …" : "");
 }
 
 bool CheckpointCoordinator::exhausted() const {

@@ -67,8 +67,10 @@ class CheckpointCoordinator {
   /// Task `task` has answered. Returns true when this completed or ended the checkpoint: outcome() then says
   /// how.
   bool answered(std::size_t task, CheckpointId checkpoint, SnapshotResult result);
-  /// Gives the checkpoint under way up when it has taken too long. True when it did.
-  bool give_up_if_late();
+  /// The checkpoint under way has taken too long.
+  bool is_late() const { return running_ && clock_.steady_now() >= begun_ + options_.timeout; }
+  /// Who has not answered. REQUIRES: is_late().
+  std::string why_late() const;
   /// Gives the checkpoint under way up. REQUIRES: not idle().
   void give_up(const std::string& reason) { end(false, reason); }
 

@@ -473,7 +473,8 @@ bool JobControl::step_draining() {
 
 bool JobControl::step_checkpoints() {
   if (!coordinator_ || finishing_ || draining_ || opened_count_ < attempt_->tasks().size()) return false;
-  if (coordinator_->give_up_if_late()) {
+  if (coordinator_->is_late()) {
+    coordinator_->give_up(coordinator_->why_late() + standing_calls());
     take_outcome();
     return true;
   }
@@ -514,7 +515,23 @@ bool JobControl::step_final_checkpoint(bool all_read, bool stop) {
 
 void JobControl::trigger(CheckpointCoordinator::Trigger trigger) {
   trigger.savepoint = requests_.board(savepoint_ == nullptr, trigger.final);
+  steps_at_trigger_.clear();
+  for (const Task* task : attempt_->tasks()) steps_at_trigger_.push_back(task->steps());
   tell_sources({.kind = TaskMail::Kind::kTrigger, .barrier = coordinator_->trigger(trigger)});
+}
+
+// The subtasks that have been within one call since the checkpoint began: a function that hangs, a server that does
+// not answer.
+std::string JobControl::standing_calls() const {
+  std::string names;
+  for (std::size_t i = 0; i < attempt_->tasks().size(); ++i) {
+    const Task& task = *attempt_->tasks()[i];
+    const std::uint64_t steps = task.steps();
+    if (steps % 2 == 0 || steps != steps_at_trigger_[i]) continue;
+    names += (names.empty() ? "; within one call since it began: '" : ", '") + task.name() + "' subtask " +
+             std::to_string(task.subtask());
+  }
+  return names;
 }
 
 // ---- savepoints

@@ -124,6 +124,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   bool take_events();
   void take(Event& event);
   bool step_checkpoints();
+  std::string standing_calls() const;
   bool step_final_checkpoint(bool all_read, bool stop);
   void trigger(CheckpointCoordinator::Trigger trigger);
   bool step_savepoint();
@@ -171,6 +172,7 @@ class JobControl final : private TaskListener, private ExecutorListener {
   std::size_t opened_count_ = 0;
   std::size_t ended_count_ = 0;
   std::size_t finished_count_ = 0;
+  std::vector<std::uint64_t> steps_at_trigger_;  // of each task
   bool ran_once_ = false;
   bool finishing_ = false;
   bool final_begun_ = false;

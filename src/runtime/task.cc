@@ -46,8 +46,26 @@ void Task::post(TaskMail mail) {
   wake();
 }
 
+namespace {
+
+// Its only writer is the thread that steps.
+class CountedStep {
+ public:
+  explicit CountedStep(std::atomic<std::uint64_t>& steps) : steps_(steps) { count(); }
+  ~CountedStep() { count(); }
+  CountedStep(const CountedStep&) = delete;
+  CountedStep& operator=(const CountedStep&) = delete;
+
+ private:
+  void count() { steps_.store(steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  std::atomic<std::uint64_t>& steps_;
+};
+
+}  // namespace
+
 StepResult Task::step() {
   const AssertScope scope(*parts_.log, parts_.name, parts_.subtask);
+  const CountedStep counted(steps_);
   if (!opened_) {
     open();
     return StepResult::kProgress;

@@ -102,6 +102,8 @@ class Task final : public Waker, public ChainListener {
   Task& operator=(const Task&) = delete;
 
   StepResult step();
+  /// Grows by one when a step begins and when it ends. Any thread.
+  std::uint64_t steps() const noexcept { return steps_.load(std::memory_order_relaxed); }
   /// When a waiting task wants to be stepped although nothing woke it.
   SteadyTime next_time() const noexcept { return next_time_; }
   void post(TaskMail mail);
@@ -180,6 +182,7 @@ class Task final : public Waker, public ChainListener {
   bool finish_ = false;
   bool closed_ = false;
 
+  std::atomic<std::uint64_t> steps_{0};
   std::atomic<std::int64_t> watermark_us_;
   SteadyTime status_at_ = SteadyTime::min();
   mutable Mutex status_mutex_;

@@ -8,10 +8,12 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "backends/rocksdb_tier.h"
+#include "checkpoint/manifest_file.h"
 #include "levada/levada.h"
 #include "support/rocksdb_files.h"
 #include "support/rows.h"
@@ -111,9 +113,27 @@ class Machine {
   std::unique_ptr<::rocksdb::Env> env_;
 };
 
+// What is wrong with the files that a job left when it ended, or nothing.
+std::string problem_of_files(Machine& machine) {
+  std::set<std::string> wanted;
+  for (const CheckpointId id : manifest_ids(machine.disk(), "/job/job")) {
+    for (const SubtaskState& subtask : read_manifest_file(machine.disk(), "/job/job", id).subtasks) {
+      if (!subtask.state.is_inline()) wanted.insert("/job/job/state/" + subtask.state.file);
+      for (const StateHandle& older : subtask.older) wanted.insert("/job/job/state/" + older.file);
+    }
+  }
+  for (const std::string& path : machine.files("/job/job/state/")) {
+    if (wanted.erase(path) == 0) return "no checkpoint names '" + path + "'";
+  }
+  if (!wanted.empty()) return "'" + *wanted.begin() + "' is gone";
+  const std::vector<std::string> cold = machine.files("/cold/");
+  return cold.empty() ? "" : "'" + cold.front() + "' was left";
+}
+
 void expect_that_it_ends_well(Machine& machine) {
   EXPECT_EQ(machine.run(), End::kFinished) << machine.error();
   EXPECT_EQ(machine.problem(), "");
+  EXPECT_EQ(problem_of_files(machine), "");
 }
 
 TEST(RocksDbDisk, HoldsStateThatCheckpointsShare) {

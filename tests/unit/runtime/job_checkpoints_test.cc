@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <numeric>
 #include <thread>
@@ -177,6 +178,33 @@ TEST(JobCheckpoint, ThatFailsSaysWhyAndTheJobGoesOn) {
   EXPECT_THAT(status.checkpoints[0].error, HasSubstr(dir.path()));
   std::filesystem::rename(dir / "away", dir / "counting");
   EXPECT_TRUE(job.checkpoint().completed);
+}
+
+TEST(JobCheckpoint, ThatAHangingFunctionHoldsUpIsGivenUpAndNamesItsSubtask) {
+  const TempDir dir;
+  std::atomic<bool> hangs{true};
+  Collected<std::int64_t> collected;
+  StreamEnvironment env({.parallelism = 2, .checkpoint = {.directory = dir.path(), .timeout = 300ms}});
+  env.generate<std::int64_t>(same, {.rows = 1'000})
+      .uid("numbers")
+      .rebalance()
+      .map([&hangs](std::int64_t x) {
+        while (x == 500 && hangs) std::this_thread::sleep_for(1ms);
+        return x;
+      })
+      .name("stands still")
+      .rebalance()
+      .collect_into(collected)
+      .uid("out");
+  Job job = env.execute_async("hanging");
+  const std::string error = state_error_of([&] { job.checkpoint(); });
+  EXPECT_THAT(error, AllOf(HasSubstr("longer than its timeout"), HasSubstr("subtasks have not answered: "),
+                           HasSubstr("within one call since it began: 'stands still' subtask ")));
+  EXPECT_EQ(job.status().state, JobState::kRunning);
+  hangs = false;
+  job.wait();
+  EXPECT_EQ(collected.rows().size(), 1'000u);
+  EXPECT_EQ(job.status().restarts, 0);
 }
 
 TEST(JobCheckpoint, StaysWhenTheJobIsCancelled) {
