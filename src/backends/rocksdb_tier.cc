@@ -292,7 +292,7 @@ void RocksDbTier::ingest(Write write) {
 }
 
 // RocksDB reads a run's first and last key when it takes it in, and does not look whether it could (7.8): with wrong
-// bounds its entries would not be found. One that a compaction has taken away already had right ones.
+// bounds its entries would not be found. One that a compaction has taken away already, within this moment, is not seen.
 void RocksDbTier::check_bounds(const std::string& file, const std::string& first, const std::string& last) const {
   std::vector<rdb::LiveFileMetaData> files;
   db_->GetLiveFilesMetaData(&files);

@@ -41,12 +41,13 @@ class NoRecords final : public EpochRecords {
 
 // Takes the marker over, from whomever, and moves it past every checkpoint taken so far: none of them can go on
 // under it.
-TargetAnswer retire_marker(EpochTarget& target, EpochOwner self) {
+TargetAnswer retire_marker(EpochTarget& target, EpochOwner self, const std::function<void()>& require_owned) {
   const auto claim = [&] {
     return target.fence({.self = self, .may_create = true, .initial = generation_end(self.incarnation)});
   };
   TargetAnswer answer = claim();
   if (answer.status == TargetStatus::kFenced) {
+    require_owned();
     // Of a directory that is lost, or of an instance that runs elsewhere.
     self.incarnation = std::max(self.incarnation, answer.marker.owner.incarnation) + 1;
     answer = claim();
@@ -163,7 +164,7 @@ bool EpochPublisher::retire_predecessor() {
   EpochTarget& target = *parts_.predecessors[retired_];
   try {
     parts_.require_owned();
-    const TargetAnswer answer = retire_marker(target, parts_.self);
+    const TargetAnswer answer = retire_marker(target, parts_.self, parts_.require_owned);
     target.disconnect();
     if (answer.status == TargetStatus::kDone || answer.status == TargetStatus::kAlreadyThere) {
       ++retired_;
@@ -366,7 +367,7 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
     recovered = recovered_;
     waiting_for_ = answer.reason;
   }
-  if (!recovered && unreadable_ == 0 && answer.status == TargetStatus::kUnavailable &&
+  if (!recovered && answer.status == TargetStatus::kUnavailable &&
       now - started_at_ >= kStartTimeout) {
     fail(std::make_exception_ptr(ConnectorError(answer.reason, true)));
     return;
@@ -392,18 +393,19 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
 // The disk may have failed for a moment, or there was no descriptor.
 void EpochPublisher::unreadable(const StateError& error) {
   if (++unreadable_ < kReadTries) {
+    started_at_ = parts_.clock->steady_now();  // the target could be reached
     doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
-    started_at_ = parts_.clock->steady_now();
     return;
   }
-  {
-    MutexLock lock(mutex_);
-    log_damaged_ = !recovered_;
-  }
-  fail(std::make_exception_ptr(JobError(
+  auto lost = std::make_exception_ptr(JobError(
       JobErrorCode::kEpochLogLost, parts_.node, -1,
       std::string(error.what()) + "; it was not published yet. Bring the file back, or, if its output "
-                                  "may be missing, execute the job with new_sink_generation")));
+                                  "may be missing, execute the job with new_sink_generation"));
+  {
+    MutexLock lock(mutex_);
+    if (!recovered_) log_damage_ = lost;
+  }
+  fail(std::move(lost));
 }
 
 // There was no memory to go on: how far it came, the target says.
@@ -524,7 +526,7 @@ std::exception_ptr EpochPublisher::failure() const {
 
 std::exception_ptr EpochPublisher::log_damage() const {
   MutexLock lock(mutex_);
-  return log_damaged_ ? failure_ : nullptr;
+  return log_damage_;
 }
 
 CheckpointId EpochPublisher::published() const {

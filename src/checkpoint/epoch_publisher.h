@@ -186,7 +186,7 @@ class EpochPublisher {
   ShardHistory history_ LEVADA_GUARDED_BY(mutex_);
   std::size_t next_ LEVADA_GUARDED_BY(mutex_) = 0;  // of history_.epochs: the next to publish
   bool recovered_ LEVADA_GUARDED_BY(mutex_) = false;
-  bool log_damaged_ LEVADA_GUARDED_BY(mutex_) = false;
+  std::exception_ptr log_damage_ LEVADA_GUARDED_BY(mutex_);
   CheckpointId hurry_until_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::uint64_t publishes_ LEVADA_GUARDED_BY(mutex_) = 0;
   std::uint64_t published_rows_ LEVADA_GUARDED_BY(mutex_) = 0;

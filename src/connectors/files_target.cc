@@ -199,7 +199,12 @@ class FileTarget final : public EpochTarget {
   // Of publishes that were cut short, which may be grouped otherwise when they come again. REQUIRES: none is announced.
   void remove_hidden_files() {
     for (const std::string& name : files_.list(directory_)) {
-      if (name.starts_with("." + prefix_) && name.ends_with(".tmp")) files_.remove(join_path(directory_, name));
+      if (!name.starts_with("." + prefix_) || !name.ends_with(".tmp")) continue;
+      try {
+        files_.remove(join_path(directory_, name));
+      } catch (const StateError&) {
+        // It is in nobody's way.
+      }
     }
   }
 

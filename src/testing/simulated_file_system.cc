@@ -321,6 +321,12 @@ void SimulatedFileSystem::fail(FileOperation operation, std::uint64_t nth, int e
   state_->faults.push_back({operation, nth, error_number});
 }
 
+std::size_t SimulatedFileSystem::faults_left() const {
+  MutexLock lock(state_->mutex);
+  return static_cast<std::size_t>(std::count_if(state_->faults.begin(), state_->faults.end(),
+                                                [](const State::Fault& fault) { return fault.countdown > 0; }));
+}
+
 void SimulatedFileSystem::clear_faults() {
   MutexLock lock(state_->mutex);
   state_->faults.clear();

@@ -75,6 +75,8 @@ class SimulatedFileSystem final : public FileSystem {
   /// ENOSPC, EROFS …). A failed append may have written a part; a failed sync drops what was not
   /// synced.
   void fail(FileOperation operation, std::uint64_t nth, int error_number);
+  /// How many of the faults that were asked for did not happen yet.
+  std::size_t faults_left() const;
   /// Forgets the faults that were asked for and did not happen yet.
   void clear_faults();
   /// Appends fail with ENOSPC once all files together hold more.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 
 #include <functional>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "jobs/servers.h"
@@ -23,6 +25,8 @@ using levada::testing::sale;
 using levada::testing::TempDir;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using levada::testing::required_env;
 
 // The time of the sale with this id.
 Timestamp time_of(std::int64_t id) { return Timestamp{std::chrono::milliseconds{1'700'000'000'000 + id}}; }
@@ -151,6 +155,60 @@ TEST_F(KafkaSource, StartsAtWhatItsGroupHasCommittedAndCommitsWhenCheckpointsCom
   from.start_from = kafka::earliest();
   from.stop_at = kafka::group_offsets();
   EXPECT_THAT(error_of([&] { read(from); }), HasSubstr("a group that never committed"));
+}
+
+// Which broker's door, with which of librdkafka's options, and what it is to say when it stays shut.
+struct Door {
+  const char* brokers;
+  std::map<std::string, std::string> client;
+  std::vector<std::string> said;
+};
+
+TEST_F(KafkaSource, ReadsThroughSaslAndTlsOrSaysAtOnceWhyItCannotAndKeepsSecrets) {
+  const std::string certificates = required_env("LEVADA_TEST_SERVERS") + "/kafka/";
+  const auto sasl = [](const char* password) {
+    return std::map<std::string, std::string>{{"security.protocol", "sasl_plaintext"},
+                                              {"sasl.mechanisms", "PLAIN"},
+                                              {"sasl.username", "reader"},
+                                              {"sasl.password", password}};
+  };
+  const auto tls = [&](const char* certificate) {
+    return std::map<std::string, std::string>{{"security.protocol", "ssl"},
+                                              {"ssl.ca.location", certificates + certificate}};
+  };
+  const Door doors[] = {
+      {"LEVADA_TEST_BROKERS_SASL", sasl("right password"), {}},
+      {"LEVADA_TEST_BROKERS_SASL", sasl("open sesame"), {"Authentication failed"}},
+      {"LEVADA_TEST_BROKERS_SASL", tls("kafka.pem"), {"SSL handshake failed"}},
+      {"LEVADA_TEST_BROKERS_TLS", tls("kafka.pem"), {}},
+      {"LEVADA_TEST_BROKERS_TLS", tls("expired.pem"), {"certificate verify failed"}},
+      {"LEVADA_TEST_BROKERS_TLS", sasl("open sesame"), {"127.0.0.1"}},
+      {"LEVADA_TEST_BROKERS_EXPIRED", tls("expired.pem"), {"certificate verify failed"}},
+      {"LEVADA_TEST_BROKERS_EXPIRED", {}, {"127.0.0.1"}},
+  };
+  for (const Door& door : doors) {
+    kafka::SourceOptions<Sale> from = options();
+    from.brokers = required_env(door.brokers);
+    from.client = door.client;
+    SCOPED_TRACE(std::string(door.brokers) + (door.client.empty() ? "" : " " + door.client.begin()->second));
+    std::mutex mutex;
+    std::string logged;
+    StreamEnvironment env({.log = [&](LogLevel, std::string_view text) {
+      const std::lock_guard lock(mutex);
+      logged += std::string(text) + "\n";
+    }});
+    const auto rows = env.from_source(kafka::source<Sale>(from)).collect();
+    const auto begun = std::chrono::steady_clock::now();
+    const std::string error = error_of([&] { env.execute("doors"); });
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
+    if (door.said.empty()) {
+      EXPECT_EQ(error, "(none)");
+      EXPECT_EQ(rows.rows().size(), 200u);
+    }
+    for (const std::string& what : door.said) EXPECT_THAT(error, HasSubstr(what));
+    EXPECT_THAT(error + logged, Not(HasSubstr("open sesame")));
+    EXPECT_THAT(error + logged, Not(HasSubstr("right password")));
+  }
 }
 
 TEST_F(KafkaSource, ReadsSinglePartitions) {

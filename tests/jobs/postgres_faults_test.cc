@@ -22,6 +22,7 @@ using ::testing::HasSubstr;
 using testing::control;
 using testing::Item;
 using testing::Playground;
+using testing::required_env;
 using testing::TempDir;
 
 constexpr std::int64_t kRows = 500;
@@ -57,6 +58,12 @@ class PostgresFaults : public ::testing::Test {
     return JobErrorCode::kUserCode;
   }
 
+  template <class F>
+  static void await(const F& holds) {
+    const auto until = std::chrono::steady_clock::now() + 60s;
+    while (!holds() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(5ms);
+    ASSERT_TRUE(holds());
+  }
   std::int64_t count(const std::string& what = "count(*)") const {
     return place_.number("SELECT " + what + " FROM " + place_.table());
   }
@@ -147,11 +154,6 @@ TEST_F(PostgresFaults, ADeadlockWithACompetingWriterIsTriedAgain) {
                                        .marker_schema = place_.marker_schema()}))
       .uid("to table");
   Job job = env.execute_async(place_.table());
-  const auto await = [](const auto& holds) {
-    const auto until = std::chrono::steady_clock::now() + 60s;
-    while (!holds() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(5ms);
-    ASSERT_TRUE(holds());
-  };
   const auto publishes = [&] {
     const JobStatus status = job.status();
     return status.sinks.empty() ? 0 : status.sinks[0].publishes;
@@ -193,6 +195,33 @@ TEST_F(PostgresFaults, CommitsDurablyWhateverTheSessionSays) {
     EXPECT_EQ(count("count(*) FILTER (WHERE text = '" + std::string(expected) + "')"), kRows) << session;
     place_.sql("UPDATE " + name + " SET text = ''");
   }
+}
+
+TEST_F(PostgresFaults, APasswordThatIsChangedWhileTheJobRunsIsWaitedForAndNotShown) {
+  const std::string role = place_.table() + "_role";
+  place_.sql("CREATE ROLE " + role + " SUPERUSER LOGIN PASSWORD 'open sesame'");
+  connection_ = required_env("LEVADA_TEST_POSTGRES_TCP") + " user=" + role + " password='open sesame'";
+  {
+    Job job = start(INT32_MAX, 2'000);
+    const auto waiting_for = [&] {
+      const JobStatus status = job.status();
+      return status.sinks.empty() ? std::string() : status.sinks[0].waiting_for;
+    };
+    await([&] { return count() > 0; });
+    place_.sql("ALTER ROLE " + role + " PASSWORD 'another one'; SELECT pg_terminate_backend(pid) FROM "
+               "pg_stat_activity WHERE usename = '" + role + "'");
+    await([&] { return waiting_for().find("password authentication failed") != std::string::npos; });
+    EXPECT_EQ(waiting_for().find("sesame"), std::string::npos) << waiting_for();
+    EXPECT_EQ(job.status().state, JobState::kRunning);
+    place_.sql("ALTER ROLE " + role + " PASSWORD 'open sesame'");
+    const std::int64_t before = count();
+    await([&] { return count() > before; });
+    job.request_stop();
+    job.wait();
+    EXPECT_EQ(job.status().restarts, 0);
+  }
+  EXPECT_EQ(count(), count("max(id) + 1"));
+  place_.sql("DROP OWNED BY " + role + "; DROP ROLE " + role);
 }
 
 TEST_F(PostgresFaults, AMarkerThatIsAheadIsRefusedUntilANewGeneration) {

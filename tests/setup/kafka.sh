@@ -61,7 +61,8 @@ prepare_kafka() {
   local folder=$1
   find_java "$folder"
   kafka_jars=$(sed "s|^[0-9a-f]*  |$kafka_libs/|" "$kafka_sums" | paste -s -d :)
-  kafka_port=$(free_port)
+  make_kafka_certificate "$folder" kafka 2
+  make_kafka_certificate "$folder" expired -1
   write_kafka_configuration "$folder"
   rm -rf -- "$folder/data"
   mkdir "$folder/data"
@@ -85,20 +86,55 @@ find_java() {
     -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info)
 }
 
+# A certificate for 127.0.0.1, signed by itself and good for so many days; with its key in one file for the broker.
+make_kafka_certificate() {
+  local name=$1/$2
+  {
+    openssl req -newkey rsa:2048 -nodes -keyout "$name.key" -out "$name.csr" -subj /CN=127.0.0.1
+    echo subjectAltName=IP:127.0.0.1 >"$name.ext"
+    openssl x509 -req -in "$name.csr" -signkey "$name.key" -days "$3" -extfile "$name.ext" -out "$name.pem"
+  } >"$name.log" 2>&1 || {
+    show_tail "$name.log"
+    die "could not make a certificate for the Kafka broker"
+  }
+  cat "$name.key" "$name.pem" >"$name.keystore.pem"
+}
+
+# Sets the variables of these names to ports, each another one.
+choose_ports() {
+  local name
+  local -A taken=()
+  for name in "$@"; do
+    local -n port=$name
+    port=$(free_port)
+    while [[ -n ${taken[$port]:-} ]]; do port=$(free_port); done
+    taken[$port]=1
+  done
+}
+
 # Addresses are numbers, since a container may know no name of itself. The internal topics are
 # small, so that they are made quickly; a short session lets a killed broker come back in seconds.
 # Records are kept whatever their age, since tests write times of long ago.
 write_kafka_configuration() {
-  local controller_port=$kafka_port
-  while ((controller_port == kafka_port)); do controller_port=$(free_port); done
+  local controller_port
+  choose_ports kafka_port kafka_sasl_port kafka_tls_port kafka_expired_port controller_port
   cat >"$1/server.properties" <<END
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port
+listeners=PLAINTEXT://127.0.0.1:$kafka_port,SASL://127.0.0.1:$kafka_sasl_port,TLS://127.0.0.1:$kafka_tls_port,\
+EXPIRED://127.0.0.1:$kafka_expired_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port,SASL://127.0.0.1:$kafka_sasl_port,\
+TLS://127.0.0.1:$kafka_tls_port,EXPIRED://127.0.0.1:$kafka_expired_port
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,EXPIRED:SSL,CONTROLLER:PLAINTEXT
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_reader="right password";
+listener.name.tls.ssl.keystore.type=PEM
+listener.name.tls.ssl.keystore.location=$1/kafka.keystore.pem
+listener.name.expired.ssl.keystore.type=PEM
+listener.name.expired.ssl.keystore.location=$1/expired.keystore.pem
 log.dirs=$1/data
 log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=4194304

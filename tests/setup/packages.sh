@@ -4,7 +4,7 @@ packages_build=(ca-certificates g++ cmake ninja-build pkg-config librdkafka-dev 
   libsimdjson-dev librocksdb-dev libxxhash-dev liblz4-dev libzstd-dev libfmt-dev)
 packages_postgres=(postgresql-15 pgbouncer)
 packages_test=(libgtest-dev libgmock-dev libbenchmark-dev)
-packages_broker=(openjdk-17-jre-headless)
+packages_broker=(openjdk-17-jre-headless openssl)
 packages_download=(maven)
 packages_checks=(clang-16 libclang-rt-16-dev)
 

@@ -50,6 +50,9 @@ start_servers() {
 export_servers() {
   export LEVADA_TEST_SERVERS=$run_folder
   export LEVADA_TEST_BROKERS=127.0.0.1:$kafka_port
+  export LEVADA_TEST_BROKERS_SASL=127.0.0.1:$kafka_sasl_port
+  export LEVADA_TEST_BROKERS_TLS=127.0.0.1:$kafka_tls_port
+  export LEVADA_TEST_BROKERS_EXPIRED=127.0.0.1:$kafka_expired_port
   export LEVADA_TEST_KAFKA_CTL=$repository/tests/setup/kafka_ctl
   LEVADA_TEST_POSTGRES=$(postgres_conninfo)
   LEVADA_TEST_POSTGRES_TCP=$(postgres_tcp_conninfo)

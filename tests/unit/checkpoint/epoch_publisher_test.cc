@@ -499,6 +499,19 @@ TEST_F(Publisher, FindsDamageHoweverLongItReads) {
   EXPECT_NE(publisher.log_damage(), nullptr);
 }
 
+TEST_F(Publisher, FailsWhenTheServerGoesAwayAtTheStartAlsoAfterTheLogCouldNotBeRead) {
+  EpochPublisher& publisher = start({.newest = 10, .epochs = {write(10)}});
+  files_.fail(testing::FileOperation::kOpen, 1, EMFILE);
+  publisher.step();
+  table_->fault = [](TargetStep at) {
+    if (at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "connection refused");
+  };
+  run_through(publisher);
+  ASSERT_NE(publisher.failure(), nullptr);
+  EXPECT_EQ(text_of(publisher.failure()), "connection refused");
+  EXPECT_EQ(publisher.log_damage(), nullptr);
+}
+
 TEST_F(Publisher, ForgetsWhatItCouldNotReadOnceItCould) {
   EpochPublisher& publisher = start();
   run(publisher);
