@@ -94,6 +94,18 @@ std::map<std::string, Marker> JobTables::read_markers() const {
   return markers;
 }
 
+std::vector<std::int64_t> JobTables::read_incarnations() const {
+  pqxx::connection connection(conninfo_);
+  pqxx::work work(connection);
+  std::vector<std::int64_t> incarnations;
+  if (!has_markers(work)) return incarnations;
+  for (const pqxx::row& row :
+       work.exec("select incarnation from levada.sink_epoch where job = " + work.quote(names_.totals))) {
+    incarnations.push_back(row[0].as<std::int64_t>());
+  }
+  return incarnations;
+}
+
 void JobTables::drop() const {
   pqxx::connection connection(conninfo_);
   pqxx::work work(connection);

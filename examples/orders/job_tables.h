@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "compare.h"
 
@@ -32,6 +33,8 @@ class JobTables {
   Tables read() const;
   // By the sink's uid. Waits for transactions that still hold one.
   std::map<std::string, Marker> read_markers() const;
+  // Of each sink the number of the start that publishes, as it is committed: waits for nobody.
+  std::vector<std::int64_t> read_incarnations() const;
   void drop() const;
 
  private:

@@ -293,11 +293,14 @@ void JobDirectory::write_and_name(const Manifest& manifest) {
     remove_quietly(temporary);
     throw;
   }
-  // From here until the directory is synced nobody knows whether the checkpoint exists.
+  // From here until the directory is synced, and is ours still, nobody knows whether the checkpoint exists.
   uncounted_.insert(manifest.id);
   files_.rename(temporary, path);
   LEVADA_FAILPOINT("checkpoint.manifest.renamed", kManifest);
   if (!LEVADA_PLANTED("manifest.directory_not_synced")) files_.sync_directory(path_);
+  // A later start that begins from here on sees it. One that has begun may not have, and goes on from the checkpoint
+  // before: then nothing of this one may be published.
+  require_owned();
   uncounted_.erase(manifest.id);
   LEVADA_FAILPOINT("checkpoint.manifest.committed", kManifest);
 }

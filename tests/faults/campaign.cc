@@ -518,9 +518,11 @@ class Leg {
     const std::filesystem::path frozen = checkpoints_;
     checkpoints_ = options_.folder / ("checkpoints-" + std::to_string(++copy_count_));
     std::filesystem::copy(frozen, checkpoints_, std::filesystem::copy_options::recursive);
+    const std::int64_t before = newest_incarnation();
     JobPtr second = start(parallelism);
     // It may have to wait for what the frozen one has locked.
-    if (!wait_until(*second, kStallMax, [&] { return has_rows(*second) || waits_for_lock(); })) {
+    // Where it has not come yet, the frozen one would be ahead of the copy.
+    if (!wait_until(*second, kStallMax, [&] { return has_rows(*second) || holds_or_waits(before); })) {
       throw std::runtime_error("a second instance does not take over");
     }
     job->resume();
@@ -545,12 +547,21 @@ class Leg {
     return second;
   }
 
-  // Whether the job waits for the lock of another transaction.
-  bool waits_for_lock() const {
+  std::int64_t newest_incarnation() const {
+    const std::vector<std::int64_t> incarnations = scene_.tables().read_incarnations();
+    return incarnations.empty() ? 0 : *std::max_element(incarnations.begin(), incarnations.end());
+  }
+
+  // Whether a start after `before` has claimed all markers but those for whose lock it waits, and waits for some.
+  bool holds_or_waits(std::int64_t before) const {
     pqxx::connection connection(options_.conninfo);
     pqxx::work work(connection);
-    return work.exec("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
-                     "application_name = " + work.quote(scene_.topic()))[0][0].as<int>() > 0;
+    const auto waiting = work.exec("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
+                                   "application_name = " + work.quote(scene_.topic()))[0][0].as<std::size_t>();
+    const std::vector<std::int64_t> incarnations = scene_.tables().read_incarnations();
+    const auto claimed = std::count_if(incarnations.begin(), incarnations.end(),
+                                       [&](std::int64_t incarnation) { return incarnation > before; });
+    return waiting > 0 && static_cast<std::size_t>(claimed) + waiting >= incarnations.size();
   }
 
   void expect_refused(std::int32_t parallelism) {

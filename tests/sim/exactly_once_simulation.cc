@@ -681,10 +681,9 @@ class Simulation final : private PostgresFates, private FileFates {
 
   FileFate draw_fate(int id, FileOperation operation, const std::string& path) {
     // A directory is not defended against one who loses his lock while he takes it, or between a look at
-    // the incarnation and what he does then: name a manifest or remove a file.
+    // the incarnation and the removal of a file.
     const Process* const process = find(id);
-    const bool defended = operation != FileOperation::kRemove && operation != FileOperation::kList &&
-                          path != kDirectory && path.find("/manifest-") == std::string::npos;
+    const bool defended = operation != FileOperation::kRemove && operation != FileOperation::kList;
     if (process != nullptr && process->run && process->run->has_executor() && defended) {
       freeze_within(id);
     }

@@ -8,7 +8,7 @@
 // Prints for each job one line
 //   job=NAME rows=… ns_per_row=… beside_ns_per_row=… ratio=… rows_per_s=… rss_mb=… written_mb=… checkpoints=…
 // with written_mb what the process wrote to the disk, and then restore_s: how long a start from the last
-// checkpoint takes.
+// checkpoint takes. Of jobs beside nothing, once, the most memory they had beside their budget.
 #include <atomic>
 #include <chrono>
 #include <cinttypes>
@@ -38,6 +38,12 @@ struct Outcome {
   double restore_s = 0;
 };
 
+std::string text_key(std::uint64_t key) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016" PRIx64, mix(key));
+  return text;
+}
+
 void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, ChecksumSink::Shared& shared) {
   const auto totals = [&](const auto& stream) {
     stream
@@ -49,10 +55,21 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Check
         .for_each(ChecksumSink(shared))
         .uid("sink");
   };
-  const auto by_key = env.generate<Row>([source = ColdRows(job)](std::uint64_t i) { return source.row(i); },
+  const auto stream = env.generate<Row>([source = ColdRows(job)](std::uint64_t i) { return source.row(i); },
                                         {.rows = rows}, levada::event_time(&Row::at))
-                          .uid("rows")
-                          .key_by(&Row::key);
+                          .uid("rows");
+  if (job.text) {
+    stream.key_by([](const Row& row) { return text_key(row.key); })
+        .aggregate(levada::max(&Row::key).as(&Total::key),
+                   levada::sum([](const Row& row) { return static_cast<std::int64_t>(row.value); })
+                       .as(&Total::total),
+                   levada::count().as(&Total::count))
+        .uid("totals")
+        .for_each(ChecksumSink(shared))
+        .uid("sink");
+    return;
+  }
+  const auto by_key = stream.key_by(&Row::key);
   if (job.name.find("tumble") != std::string_view::npos) {
     totals(by_key.window(levada::tumbling(1s)));
   } else if (job.name.find("slide") != std::string_view::npos) {
@@ -140,6 +157,18 @@ double median_of(const std::vector<Run>& runs, double Run::*figure) {
   return median(values);
 }
 
+void measure_alone(const ColdJob& job, std::uint64_t rows) {
+  constexpr double kOverBudget = 1.2;
+  const Run run = run_side(job, "rocksdb", rows);
+  const double budget = static_cast<double>(job.memory) / (1 << 20);
+  std::printf("job=%s rows=%" PRIu64 " ns_per_row=%.1f rows_per_s=%.0f rss_mb=%.0f budget_mb=%.0f most=%.0f %s "
+              "written_mb=%.0f checkpoints=%" PRIu64 " restore_s=%.2f\n",
+              std::string(job.name).c_str(), rows, run.ns_per_row, run.rows_per_s, run.rss_mb, budget,
+              kOverBudget * budget, run.rss_mb <= kOverBudget * budget ? "ok" : "over", run.written_mb,
+              run.checkpoints, run.restore_s);
+  std::fflush(stdout);
+}
+
 void measure(const ColdJob& job, std::uint64_t rows, int repeats) {
   std::vector<Run> ours, others;
   const char* const other = job.bare ? "bare" : "memory";
@@ -187,7 +216,9 @@ void run(int argc, char** argv) {
     if (!names.empty() && std::find(names.begin(), names.end(), job.name) == names.end()) continue;
     ++found;
     const std::uint64_t count = rows > 0 ? rows : job.rows;
-    if (only.empty()) {
+    if (only.empty() && job.alone) {
+      measure_alone(job, count);
+    } else if (only.empty()) {
       measure(job, count, repeats);
     } else {
       run_here(job, only, count);

@@ -19,6 +19,8 @@ struct ColdJob {
   std::size_t memory;        ///< the job's budget
   bool zipf = false;         ///< Zipf's distribution with exponent 0.99 instead of an even one
   bool bare = false;         ///< measured beside bare RocksDB, else beside state in memory
+  bool alone = false;        ///< beside nothing: what counts is that its memory stays within the budget
+  bool text = false;         ///< keys are strings of 16 bytes
 };
 
 inline constexpr ColdJob kColdJobs[] = {
@@ -28,6 +30,8 @@ inline constexpr ColdJob kColdJobs[] = {
     {"rocksdb_slide_1k", 1'000, 1'000'000, 40'000'000, std::size_t{1} << 30},
     {"rocksdb_reduce_10m_zipf", 10'000'000, 1'000'000, 10'000'000, std::size_t{256} << 20, true, true},
     {"rocksdb_reduce_10m_uniform", 10'000'000, 1'000'000, 5'000'000, std::size_t{256} << 20, false, true},
+    {"rocksdb_reduce_50m", 50'000'000, 1'000'000, 100'000'000, std::size_t{512} << 20, false, false, true},
+    {"rocksdb_reduce_10m_string", 10'000'000, 1'000'000, 30'000'000, std::size_t{512} << 20, false, false, true, true},
 };
 
 /// Makes row i. Zipf's: the approximation of Gray and others, "Quickly Generating Billion-Record Synthetic

@@ -1,6 +1,7 @@
 #include "checkpoint/job_directory.h"
 
 #include <filesystem>
+#include <functional>
 #include <system_error>
 #include <thread>
 
@@ -67,6 +68,59 @@ class JobDirectoryTest : public ::testing::Test {
   SimulatedFileSystem files_;
   LogLines log_;
 };
+
+// The files of a process that another one overtakes at a rename: it has lost its lock and does not know.
+class OvertakenFiles final : public FileSystem {
+ public:
+  OvertakenFiles(FileSystem& files, std::function<void(const std::string&)> before_rename)
+      : files_(files), before_rename_(std::move(before_rename)) {}
+  std::unique_ptr<WritableFile> create(const std::string& path) override { return files_.create(path); }
+  std::unique_ptr<ReadableFile> open(const std::string& path) override { return files_.open(path); }
+  std::optional<FileStatus> status(const std::string& path) override { return files_.status(path); }
+  std::vector<std::string> list(const std::string& directory) override { return files_.list(directory); }
+  void rename(const std::string& from, const std::string& to) override {
+    before_rename_(to);
+    files_.rename(from, to);
+  }
+  bool link(const std::string& from, const std::string& to) override { return files_.link(from, to); }
+  void remove(const std::string& path) override { files_.remove(path); }
+  void remove_directory(const std::string& directory) override { files_.remove_directory(directory); }
+  void sync_directory(const std::string& directory) override { files_.sync_directory(directory); }
+  void create_directories(const std::string& directory) override { files_.create_directories(directory); }
+  std::uint64_t free_bytes(const std::string& directory) override { return files_.free_bytes(directory); }
+  // Nobody's lock keeps anybody out.
+  std::unique_ptr<FileLock> try_lock(const std::string&) override { return std::make_unique<FileLock>(); }
+
+ private:
+  FileSystem& files_;
+  const std::function<void(const std::string&)> before_rename_;
+};
+
+// Its output could be published, while the later start has gone on from the checkpoint before.
+TEST_F(JobDirectoryTest, ACheckpointThatIsNamedAfterALaterStartHasBegunDoesNotCount) {
+  std::unique_ptr<JobDirectory> later;
+  OvertakenFiles theirs(files_, [](const std::string&) {});
+  bool overtakes = false;
+  OvertakenFiles ours(files_, [&](const std::string& to) {
+    if (!overtakes || to.find("/manifest-") == to.npos) return;
+    later = std::make_unique<JobDirectory>(theirs, "/checkpoints", "orders", log_.log());
+    later->open();
+    EXPECT_EQ(newest(*later), 1u);
+  });
+  JobDirectory directory(ours, "/checkpoints", "orders", log_.log());
+  directory.open();
+  take_checkpoint(directory, 1);
+  overtakes = true;
+  try {
+    take_checkpoint(directory, 2);
+    FAIL() << "it was committed";
+  } catch (const JobError& error) {
+    EXPECT_EQ(error.code(), JobErrorCode::kFenced);
+  }
+  ASSERT_NE(later, nullptr);
+  take_checkpoint(*later, 3);
+  EXPECT_EQ(newest(*later), 3u);
+}
 
 // Checkpoints that refer to the state file of the first one.
 class JobDirectoryKept : public JobDirectoryTest {
