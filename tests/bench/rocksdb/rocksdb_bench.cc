@@ -45,9 +45,9 @@ std::string text_key(std::uint64_t key) {
 }
 
 void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, ChecksumSink::Shared& shared) {
-  const auto totals = [&](const auto& stream) {
+  const auto totals = [&](const auto& stream, const auto& key) {
     stream
-        .aggregate(levada::key().as(&Total::key),
+        .aggregate(key.as(&Total::key),
                    levada::sum([](const Row& row) { return static_cast<std::int64_t>(row.value); })
                        .as(&Total::total),
                    levada::count().as(&Total::count))
@@ -59,23 +59,15 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Check
                                         {.rows = rows}, levada::event_time(&Row::at))
                           .uid("rows");
   if (job.text) {
-    stream.key_by([](const Row& row) { return text_key(row.key); })
-        .aggregate(levada::max(&Row::key).as(&Total::key),
-                   levada::sum([](const Row& row) { return static_cast<std::int64_t>(row.value); })
-                       .as(&Total::total),
-                   levada::count().as(&Total::count))
-        .uid("totals")
-        .for_each(ChecksumSink(shared))
-        .uid("sink");
-    return;
+    return totals(stream.key_by([](const Row& row) { return text_key(row.key); }), levada::max(&Row::key));
   }
   const auto by_key = stream.key_by(&Row::key);
   if (job.name.find("tumble") != std::string_view::npos) {
-    totals(by_key.window(levada::tumbling(1s)));
+    totals(by_key.window(levada::tumbling(1s)), levada::key());
   } else if (job.name.find("slide") != std::string_view::npos) {
-    totals(by_key.window(levada::sliding({.size = 10s, .slide = 1s})));
+    totals(by_key.window(levada::sliding({.size = 10s, .slide = 1s})), levada::key());
   } else {
-    totals(by_key);
+    totals(by_key, levada::key());
   }
 }
 

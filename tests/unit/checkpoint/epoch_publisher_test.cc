@@ -28,7 +28,7 @@ class AtOnce final : public BackgroundQueue {
 class Publisher : public ::testing::Test {
  protected:
   // Writes epoch `id` with the records "<id>a", "<id>b" of one subtask.
-  ShardEpoch write(CheckpointId id, std::size_t bytes = 0) {
+  ShardEpoch write(CheckpointId id, std::size_t bytes = 0, const char* schema = "rows") {
     EpochSegment sealed;
     EpochLogWriter writer({.files = &files_,
                            .background = &at_once_,
@@ -36,7 +36,7 @@ class Publisher : public ::testing::Test {
                            .directory = "/log",
                            .temporary_name = "open",
                            .sink = "out",
-                           .schema = "rows",
+                           .schema = schema,
                            .subtask = 0,
                            .sealed = [&](const EpochSegment& segment) { sealed = segment; },
                            .failed = [](const std::string& why) { ADD_FAILURE() << why; },
@@ -416,23 +416,7 @@ TEST_F(Publisher, FailsForALogThatIsLostWhileItRuns) {
 }
 
 TEST_F(Publisher, RefusesRowsOfAnotherSchema) {
-  EpochSegment sealed;
-  EpochLogWriter writer({.files = &files_,
-                         .background = &at_once_,
-                         .memory = &memory_,
-                         .directory = "/log",
-                         .temporary_name = "open",
-                         .sink = "out",
-                         .schema = "other rows",
-                         .subtask = 0,
-                         .sealed = [&](const EpochSegment& segment) { sealed = segment; },
-                         .failed = [](const std::string& why) { ADD_FAILURE() << why; },
-                         .appended = [](std::uint64_t) {}});
-  writer.buffer().begin(0) += "row";
-  writer.buffer().end();
-  writer.written();
-  writer.seal(10);
-  EpochPublisher& publisher = start({.newest = 10, .epochs = {{.id = 10, .segments = {sealed}}}});
+  EpochPublisher& publisher = start({.newest = 10, .epochs = {write(10, 0, "other rows")}});
   run(publisher);
   ASSERT_NE(publisher.failure(), nullptr);
   EXPECT_THAT(text_of(publisher.failure()), HasSubstr("has rows of the form other rows"));
