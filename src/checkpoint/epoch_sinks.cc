@@ -393,12 +393,12 @@ void EpochSinks::restarted(const Manifest* manifest) {
     sink->open_bytes_.store(0, std::memory_order_relaxed);
   }
   if (restored == handed_over_) return;
-  refuse_other_sinks(*manifest);
-  refuse_branch(*manifest);
-  // Its commit had failed after the rename, or it and some before it could not be read at the start: now it
-  // counts, so it must survive a power loss first.
+  // Its commit had failed after the rename, or it and some before it could not be read at the start: now they
+  // count, so they must survive a power loss first. Each names what was not published then, which may be less than
+  // is not published now: the target may have gone back.
+  const std::vector<Manifest> since = manifests_since_handed_over(*manifest);
   parts_.directory->sync();
-  committed(*manifest);
+  for (const Manifest& next : since) committed(next);
 }
 
 // A checkpoint that could not be read when this process started may be readable now, and be of an earlier start,
@@ -418,15 +418,20 @@ void EpochSinks::refuse_other_sinks(const Manifest& manifest) const {
   }
 }
 
-// A checkpoint that could not be read when this process started may be readable now. When it does not come
-// after the one that was restored then, it has the same output once more.
-void EpochSinks::refuse_branch(const Manifest& manifest) const {
+// What a checkpoint that could not be read when this process started adds, with those between, oldest first. When it
+// does not come after the one that was restored then, it has the same output once more.
+std::vector<Manifest> EpochSinks::manifests_since_handed_over(const Manifest& manifest) const {
+  std::vector<Manifest> since{manifest};
   const std::vector<Manifest> older = parts_.directory->manifests_before(manifest.id);
-  CheckpointId before = manifest.previous;
-  for (auto at = older.rbegin(); at != older.rend() && before > handed_over_; ++at) {
-    if (at->id == before) before = at->previous;
+  for (auto at = older.rbegin(); at != older.rend() && since.back().previous > handed_over_; ++at) {
+    if (at->id == since.back().previous) since.push_back(*at);
   }
-  if (before == handed_over_ || (before == 0 && begun_with_ == handed_over_)) return;
+  for (const Manifest& one : since) refuse_other_sinks(one);
+  const CheckpointId before = since.back().previous;
+  if (before == handed_over_ || (before == 0 && begun_with_ == handed_over_)) {
+    std::reverse(since.begin(), since.end());
+    return since;
+  }
   throw JobError(JobErrorCode::kSinkAhead, {}, -1,
                  "checkpoint " + std::to_string(manifest.id) + " does not come after checkpoint " +
                      std::to_string(handed_over_) +

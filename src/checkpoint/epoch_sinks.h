@@ -176,7 +176,7 @@ class EpochSinks {
  private:
   void recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests, RestoreOrigin origin);
   void refuse_other_sinks(const Manifest& manifest) const;
-  void refuse_branch(const Manifest& manifest) const;
+  std::vector<Manifest> manifests_since_handed_over(const Manifest& manifest) const;
   std::unique_ptr<EpochTarget> make_target(const EpochSink& sink, std::uint64_t generation, int shard) const;
   std::vector<std::unique_ptr<EpochTarget>> make_predecessors(const EpochSink& sink,
                                                               const Manifest* restored,

@@ -68,8 +68,8 @@ class JobDirectory {
   /// The same of those that this start of the job has committed; empty when none of them is good.
   std::optional<Manifest> newest_valid_of_this_start();
 
-  /// This start does not restore that checkpoint, whose output cannot be read, nor what earlier starts took after it.
-  /// They stay until enough newer ones are retained.
+  /// This start does not restore that checkpoint, whose output cannot be read, nor what earlier starts took after
+  /// it. They stay until enough newer ones are retained.
   void set_aside(CheckpointId id) { set_aside_ = id; }
 
   /// Whether the manifest is one of this directory's.

@@ -48,6 +48,12 @@ class MemoryTable {
     const std::lock_guard lock(mutex_);
     markers_.clear();
   }
+  /// The newest transactions are lost, and the older ones too.
+  void lose_everything() {
+    const std::lock_guard lock(mutex_);
+    markers_.clear();
+    rows_.clear();
+  }
   int commits() const {
     const std::lock_guard lock(mutex_);
     return commits_;

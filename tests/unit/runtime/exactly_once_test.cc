@@ -251,6 +251,59 @@ TEST(ExactlyOnce, RefusesACheckpointOfOtherSinksThatCanBeReadAgain) {
   EXPECT_EQ(error.node(), "more");
 }
 
+// The newest of those names only what was not published when it was taken.
+TEST(ExactlyOnce, PublishesWhatCheckpointsNameThatCanBeReadAgainAlthoughTheTargetWentBack) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  constexpr std::int64_t kRows = 20'000;
+  const auto start = [&](double rate, std::function<void()> at_the_first_row) {
+    EnvironmentOptions options = options_in(dir);
+    options.checkpoint.interval = Duration{0};
+    options.checkpoint.retained = 3;
+    StreamEnvironment env(options);
+    env.generate<std::int64_t>(same, {.rows = kRows, .rate = rate})
+        .uid("numbers")
+        .map([first = std::move(at_the_first_row), begun = std::make_shared<std::atomic<bool>>()](std::int64_t x) {
+          if (first && !begun->exchange(true)) first();
+          return x;
+        })
+        .sink_to(memory_sink<std::int64_t>(table))
+        .uid("out");
+    return env.execute_async("job");
+  };
+  std::vector<std::string> manifests;
+  {
+    Job job = start(2'000, {});
+    const auto rows_in = [&] {
+      const std::vector<NodeStatus> nodes = job.status().nodes;
+      return nodes.empty() ? 0 : nodes.back().rows_in;
+    };
+    while (manifests.size() < 3) {
+      const std::uint64_t before = rows_in();
+      while (rows_in() == before) std::this_thread::yield();
+      const std::size_t published = table->rows().size();
+      manifests.push_back(job.checkpoint().path);
+      while (table->rows().size() == published) std::this_thread::yield();
+    }
+    job.cancel();
+    EXPECT_THROW(job.wait(), JobError);
+  }
+  table->lose_everything();
+  for (const std::string& path : {manifests[1], manifests[2]}) {
+    std::filesystem::copy_file(path, path + ".kept");
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  }
+  Job job = start(0, [&] {
+    for (const std::string& path : {manifests[1], manifests[2]}) {
+      std::filesystem::copy_file(path + ".kept", path, std::filesystem::copy_options::overwrite_existing);
+    }
+    throw std::runtime_error("planned");
+  });
+  job.wait();
+  EXPECT_EQ(job.status().restarts, 1);
+  EXPECT_EQ(sorted_rows(*table), numbers(kRows));
+}
+
 TEST(ExactlyOnce, RefusesToGoOnWithoutAMarkerUnlessTheJobHadEndedWell) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
