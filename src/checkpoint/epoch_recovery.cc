@@ -25,7 +25,8 @@ std::uint64_t ShardEpoch::bytes() const noexcept {
 }
 
 bool may_create_marker(const ShardHistory& history) {
-  return history.published == 0 || history.clean || LEVADA_PLANTED("recovery.marker_made_anew");
+  if (LEVADA_PLANTED("recovery.marker_made_anew")) return true;
+  return !history.newer_unread && (history.published == 0 || history.clean);
 }
 
 std::size_t first_to_publish(const ShardHistory& history, const TargetAnswer& fenced,
@@ -46,8 +47,10 @@ std::size_t first_to_publish(const ShardHistory& history, const TargetAnswer& fe
   }
   if (fenced.status == TargetStatus::kMissing) {
     refuse(JobErrorCode::kMarkerLost, sink,
-           "the marker in " + target + " is gone, although epoch " +
-               std::to_string(history.published) +
+           "the marker in " + target + " is gone, although " +
+               (history.newer_unread ? "a checkpoint after " + std::to_string(history.newest) +
+                                           ", which cannot be read, may know of output that"
+                                     : "epoch " + std::to_string(history.published)) +
                " was published under it; nobody can tell what else was. Restore the marker (a backup "
                "of the target has it), or, if output may be there twice, " + kNewGeneration);
   }

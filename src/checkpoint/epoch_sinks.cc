@@ -274,6 +274,8 @@ void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& mani
     if (!chain.empty()) {
       history = history_of(chain, sink.epochs_, shard, parts_.clock->steady_now());
       history.clean = manifests.back().final && !sink.waiting_;
+      history.newer_unread =
+          origin == RestoreOrigin::kOwn && parts_.directory->newest_named() > manifests.back().id;
     }
     history.newest = origin == RestoreOrigin::kOtherJob ? 0 : handed_over_;
     sink.recorded_.push_back(history.published);

@@ -195,6 +195,11 @@ std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId
   return std::nullopt;
 }
 
+CheckpointId JobDirectory::newest_named() const {
+  const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
+  return ids.empty() ? 0 : ids.front();
+}
+
 bool JobDirectory::has(const Manifest& manifest) {
   try {
     return files_.exists(manifest_path(manifest.id)) && read_manifest(manifest.id) == manifest;

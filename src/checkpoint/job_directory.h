@@ -72,6 +72,9 @@ class JobDirectory {
   /// it. They stay until enough newer ones are retained.
   void set_aside(CheckpointId id) { set_aside_ = id; }
 
+  /// The newest checkpoint whose manifest is there, readable or not; 0: there is none.
+  CheckpointId newest_named() const;
+
   /// Whether the manifest is one of this directory's.
   bool has(const Manifest& manifest);
   /// The manifests that can be read and are older than `id`, oldest first.

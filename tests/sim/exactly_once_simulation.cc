@@ -511,8 +511,8 @@ class Simulation final : private PostgresFates, private FileFates {
     return false;
   }
 
-  // Two starts read different manifests, for one could not be read at a time, and the output went the way of
-  // the older one.
+  // Two starts went on from different manifests, for one could not be read at a time or was not counted by who named
+  // it, and the output went the way of the older one.
   bool marker_is_on_a_branch() const {
     std::map<CheckpointId, CheckpointId> before;
     manifests_.each([&](const Manifest& manifest) { before[manifest.id] = manifest.previous; });
@@ -694,7 +694,7 @@ class Simulation final : private PostgresFates, private FileFates {
     }
     if (meets(SimulatedFault::kDiskError)) {
       say("the disk fails at '" + path + "'");
-      if (path.find("/manifest-") != std::string::npos) ++unreadable_manifests_;
+      note_unreadable(path);
       return FileFate::kFails;
     }
     if (operation != FileOperation::kOpen) return FileFate::kFine;
@@ -702,9 +702,15 @@ class Simulation final : private PostgresFates, private FileFates {
     const FileFate fate = draw_open(path.find("/manifest-") == std::string::npos ? 1 : 6);
     if (faults_left_ != before) {
       say("'" + path + "' is read damaged");
-      if (path.find("/manifest-") != std::string::npos) ++unreadable_manifests_;
+      note_unreadable(path);
     }
     return fate;
+  }
+
+  // Starts may go on from different manifests then. Without the incarnation, too: a manifest is named, and not
+  // counted by who named it.
+  void note_unreadable(const std::string& path) {
+    if (path.find("/manifest-") != std::string::npos || path.ends_with("/INCARNATION")) ++unreadable_manifests_;
   }
 
   FileFate draw_open(double factor) {

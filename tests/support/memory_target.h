@@ -48,10 +48,10 @@ class MemoryTable {
     const std::lock_guard lock(mutex_);
     markers_.clear();
   }
-  /// The newest transactions are lost, and the older ones too.
-  void lose_everything() {
+  /// All transactions are lost but those that made the markers.
+  void lose_all_rows() {
     const std::lock_guard lock(mutex_);
-    markers_.clear();
+    for (auto& [key, marker] : markers_) marker.epoch = 0;
     rows_.clear();
   }
   int commits() const {

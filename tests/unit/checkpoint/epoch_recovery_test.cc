@@ -103,6 +103,10 @@ TEST(EpochRecovery, MakesAMarkerOnlyWhereNothingWasPublishedOrEverythingWas) {
   ShardHistory clean = history();
   clean.clean = true;
   EXPECT_TRUE(may_create_marker(clean));
+  // What newer checkpoints knew is not known.
+  EXPECT_FALSE(may_create_marker({.newest = 5, .newer_unread = true}));
+  clean.newer_unread = true;
+  EXPECT_FALSE(may_create_marker(clean));
 }
 
 }  // namespace

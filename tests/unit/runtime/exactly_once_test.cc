@@ -288,7 +288,7 @@ TEST(ExactlyOnce, PublishesWhatCheckpointsNameThatCanBeReadAgainAlthoughTheTarge
     job.cancel();
     EXPECT_THROW(job.wait(), JobError);
   }
-  table->lose_everything();
+  table->lose_all_rows();
   for (const std::string& path : {manifests[1], manifests[2]}) {
     std::filesystem::copy_file(path, path + ".kept");
     std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
@@ -312,6 +312,36 @@ TEST(ExactlyOnce, RefusesToGoOnWithoutAMarkerUnlessTheJobHadEndedWell) {
   run_numbers(options_in(dir), table, 2'000);  // everything was published: the marker is made again
   std::vector<std::int64_t> expected = numbers(2'000);
   EXPECT_EQ(sorted_rows(*table), expected);
+}
+
+// The checkpoint before the newest does not know yet that anything was published.
+TEST(ExactlyOnce, MakesNoMarkerWhereACheckpointThatCannotBeReadMayKnowOfOutput) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  EnvironmentOptions options = options_in(dir);
+  options.checkpoint.interval = Duration{0};
+  const auto start = [&] {
+    StreamEnvironment env(options);
+    env.generate<std::int64_t>(same, {.rate = 2'000})
+        .uid("numbers")
+        .sink_to(memory_sink<std::int64_t>(table))
+        .uid("out");
+    return env.execute_async("job");
+  };
+  std::string newest;
+  {
+    Job job = start();
+    while (table->rows().empty()) job.checkpoint();
+    newest = job.checkpoint().path;
+    job.cancel();
+    EXPECT_THROW(job.wait(), JobError);
+  }
+  table->remove_markers();
+  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) / 2);
+  const std::size_t rows = table->rows().size();
+  const JobError error = job_error_of([&] { start().wait(); });
+  EXPECT_EQ(error.code(), JobErrorCode::kMarkerLost);
+  EXPECT_EQ(table->rows().size(), rows);
 }
 
 TEST(ExactlyOnce, EndsAFencedJob) {
