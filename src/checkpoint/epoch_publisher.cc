@@ -231,6 +231,7 @@ void EpochPublisher::take_marker(const TargetAnswer& fenced, std::uint64_t asked
   {
     MutexLock lock(mutex_);
     recovered_ = true;
+    history_.newer_unread = false;  // what they knew, the marker has said
     idle = next_ == history_.epochs.size();
     parts_.order->answer(shard(), asked);
     note_order();

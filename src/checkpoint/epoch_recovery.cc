@@ -49,7 +49,7 @@ std::size_t first_to_publish(const ShardHistory& history, const TargetAnswer& fe
     refuse(JobErrorCode::kMarkerLost, sink,
            "the marker in " + target + " is gone, although " +
                (history.newer_unread ? "a checkpoint after " + std::to_string(history.newest) +
-                                           ", which cannot be read, may know of output that"
+                                           ", which is not restored, may know of output that"
                                      : "epoch " + std::to_string(history.published)) +
                " was published under it; nobody can tell what else was. Restore the marker (a backup "
                "of the target has it), or, if output may be there twice, " + kNewGeneration);

@@ -36,7 +36,7 @@ struct ShardHistory {
   std::vector<ShardEpoch> epochs;
   /// The job ended well and everything was published: a marker that is gone can be made again.
   bool clean = false;
-  /// There are newer checkpoints, which could not be read: what they knew to be published is not known.
+  /// There are newer checkpoints, which were not restored: what they knew to be published is not known.
   bool newer_unread = false;
 };
 

@@ -400,6 +400,7 @@ void EpochSinks::restarted(const Manifest* manifest) {
   // is not published now: the target may have gone back.
   const std::vector<Manifest> since = manifests_since_handed_over(*manifest);
   parts_.directory->sync();
+  parts_.directory->require_owned();
   for (const Manifest& next : since) committed(next);
 }
 
@@ -536,7 +537,8 @@ void EpochSinks::forget_unretained(CheckpointId manifest) {
       CheckpointId unnamed = ~CheckpointId{0};  // up to here
       for (const auto& recorded_then : retained_) unnamed = std::min(unnamed, recorded_then[i][shard]);
       sink.publishers_[shard]->forget(unnamed);
-      oldest = std::min(oldest, unnamed);
+      // The target may have gone back behind what was recorded: then manifests still have to name it.
+      oldest = std::min({oldest, unnamed, sink.publishers_[shard]->published()});
     }
     std::erase_if(sink.epochs_, [&](const SinkEpoch& epoch) { return epoch.id <= oldest; });
   }

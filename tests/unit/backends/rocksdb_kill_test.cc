@@ -28,7 +28,9 @@ struct Sum {
 LEVADA_RECORD(Sum, key, count, total)
 
 constexpr std::int64_t kKeys = 40'000;
-constexpr std::int64_t kRandomRows = 120'000;
+constexpr std::int64_t kRowsPerSecond = 200'000;
+// More than come while processes are killed.
+constexpr std::int64_t kRandomRows = kRowsPerSecond * 4 * 350 / 1000 + 20'000;
 
 // The last rows have each key once: their results tell the whole state.
 Row make_row(std::uint64_t i) {
@@ -46,7 +48,7 @@ int run_job(const testing::TempDir& directory, int parallelism) {
                          .state = rocksdb::state({.directory = directory / "cold"}),
                          .restart = no_restart(),
                          .memory = 2_MiB});
-  env.generate<Row>(make_row, {.rows = kRandomRows + kKeys, .rate = 200'000, .splits = 1})
+  env.generate<Row>(make_row, {.rows = kRandomRows + kKeys, .rate = kRowsPerSecond, .splits = 1})
       .uid("rows")
       .key_by(&Row::key)
       .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
