@@ -183,12 +183,14 @@ TEST(JobCheckpoint, ThatFailsSaysWhyAndTheJobGoesOn) {
 TEST(JobCheckpoint, ThatAHangingFunctionHoldsUpIsGivenUpAndNamesItsSubtask) {
   const TempDir dir;
   std::atomic<bool> hangs{true};
+  std::atomic<bool> stands{false};
   Collected<std::int64_t> collected;
   StreamEnvironment env({.parallelism = 2, .checkpoint = {.directory = dir.path(), .timeout = 300ms}});
   env.generate<std::int64_t>(same, {.rows = 1'000})
       .uid("numbers")
       .rebalance()
-      .map([&hangs](std::int64_t x) {
+      .map([&](std::int64_t x) {
+        stands = stands || x == 500;
         while (x == 500 && hangs) std::this_thread::sleep_for(1ms);
         return x;
       })
@@ -197,6 +199,7 @@ TEST(JobCheckpoint, ThatAHangingFunctionHoldsUpIsGivenUpAndNamesItsSubtask) {
       .collect_into(collected)
       .uid("out");
   Job job = env.execute_async("hanging");
+  while (!stands) std::this_thread::yield();
   const std::string error = state_error_of([&] { job.checkpoint(); });
   EXPECT_THAT(error, AllOf(HasSubstr("longer than its timeout"), HasSubstr("subtasks have not answered: "),
                            HasSubstr("within one call since it began: 'stands still' subtask ")));
