@@ -22,7 +22,7 @@ using SteadyClock = std::chrono::steady_clock;
 // below.
 constexpr std::int64_t kLeadRowsMax = 20'000;
 
-constexpr auto kStallMax = 30s;
+constexpr auto kStallMax = 120s;
 constexpr auto kPollInterval = 100ms;
 
 // Drops the tables of a run however it ends.
@@ -155,7 +155,7 @@ class Supervisor {
     producer_.check();
     recount_.check();
     if (SteadyClock::now() - last_change_ > kStallMax) {
-      throw std::runtime_error("no progress for 30 s, stopped at " +
+      throw std::runtime_error("no progress for 120 s, stopped at " +
                                std::to_string(progress_.rows) + " rows read by the job, " +
                                std::to_string(producer_.delivered_count()) + " produced");
     }

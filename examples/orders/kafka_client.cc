@@ -7,7 +7,7 @@
 namespace orders {
 namespace {
 
-constexpr int kTimeoutMs = 10'000;
+constexpr int kTimeoutMs = 30'000;
 
 struct AdminDeleter {
   void operator()(rd_kafka_NewTopic_t* topic) const { rd_kafka_NewTopic_destroy(topic); }
@@ -25,7 +25,7 @@ KafkaPtr<rd_kafka_t> admin_handle(const std::string& brokers) {
 // Waits for the answer to an admin request; throws when the request or the one topic in it failed.
 void wait_for_topic_result(rd_kafka_queue_t* queue, const std::string& what,
                            const std::string& brokers) {
-  const AdminPtr<rd_kafka_event_t> event(rd_kafka_queue_poll(queue, 3 * kTimeoutMs));
+  const AdminPtr<rd_kafka_event_t> event(rd_kafka_queue_poll(queue, 2 * kTimeoutMs));
   if (!event) throw std::runtime_error(what + ": no answer from " + brokers);
   if (rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) {
     throw std::runtime_error(what + ": " + rd_kafka_event_error_string(event.get()));

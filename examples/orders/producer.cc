@@ -7,7 +7,7 @@
 namespace orders {
 namespace {
 
-constexpr int kFlushTimeoutMs = 30'000;
+constexpr int kFlushTimeoutMs = 120'000;
 
 using SteadyClock = std::chrono::steady_clock;
 

@@ -39,15 +39,17 @@ constexpr std::int32_t kPartitionCount = 4;
 // So many that the results of a window go to the server by COPY; late rows go as arrays.
 constexpr std::int32_t kUserCount = 2'500;
 constexpr std::int64_t kRowsPerSecond = 10'000;
+constexpr std::int64_t kFullSpeedRows = 1'500;  // on their way at that rate
 constexpr std::int64_t kEventTimePerSecondMs = 10'000;  // a window ends in it
 constexpr const char* kCheckpointInterval = "100";
 constexpr const char* kProgressInterval = "100";
 constexpr std::int64_t kServerLagMaxMs = 600;
+constexpr auto kStartDelayMax = 400ms;
 constexpr std::int64_t kFreezeDelayMaxMs = 1'000;
 constexpr auto kPointTimeout = 8s;
 constexpr std::int32_t kTriesPerPoint = 3;  // one at each parallelism
-constexpr auto kStallMax = 60s;
-constexpr auto kStopMax = 30s;
+constexpr auto kStallMax = 120s;
+constexpr auto kStopMax = 120s;
 constexpr auto kPoll = 50ms;
 constexpr std::size_t kPhaseSize = 16;
 
@@ -145,7 +147,7 @@ void control(const char* script, const char* action) {
   }
 }
 
-// How long the faults of a leg take, by experience; there must be orders for all that time.
+// How long the faults of a leg take, by experience and with time to spare.
 std::int64_t seconds_for(const FaultCounts& counts) {
   return 3 * counts.kills + 2 * (counts.cuts + counts.stops) + 5 * counts.postgres_restarts + 10 * counts.broker_kills +
          10 * counts.zombies + 10;
@@ -291,10 +293,18 @@ class Leg {
 
   // Reads the job's output for a while, with orders coming all the time.
   void step(orders::JobProcess& job, std::chrono::milliseconds time) {
-    producer_.allow(std::min(producer_.delivered_count() + kRowsPerSecond,
-                             generator_.options().row_count - kRowsPerSecond));
+    allow_more();
     if (const auto progress = job.next_progress(time)) progress_[&job] = *progress;
     check_health();
+  }
+
+  // The first half of the orders comes at full speed, the others ever more slowly: there are some however
+  // long it takes.
+  void allow_more() {
+    const std::int64_t rows = generator_.options().row_count - kRowsPerSecond;
+    const std::int64_t left = rows - producer_.delivered_count();
+    const std::int64_t part = left / (rows / 2 / kFullSpeedRows) + 1;
+    producer_.allow(std::min(rows, producer_.delivered_count() + part));
   }
 
   bool has_rows(const orders::JobProcess& job) {
@@ -375,6 +385,10 @@ class Leg {
         case Fault::kBrokerKill: kill_broker(*job); break;
       }
     }
+    // A short delay counts from the start, a long one from the first checkpoint.
+    if (kill.delay >= kStartDelayMax) {
+      wait_until(*job, kStallMax, [&] { return newest_manifest(checkpoints_) > manifest_before; });
+    }
     run_for(*job, kill.delay);
     end_by_kill(*job);
     count_kill("(random)", phase_file_.read(), kill.parallelism, manifest_before);
@@ -442,7 +456,7 @@ class Leg {
     const std::uint64_t before = proxy_->cuts();
     proxy_->cut_at_commit(cut);
     if (!wait_until(job, kStallMax, [&] { return proxy_->cuts() > before; })) {
-      throw std::runtime_error("nothing was committed for a minute");
+      throw std::runtime_error("nothing is committed");
     }
     static constexpr const char* kNames[] = {"cuts_before_commit", "cuts_after_commit", "cuts_in_reply"};
     ++tally_.counts["cuts"];

@@ -2,15 +2,18 @@
 // exactly-once sinks into PostgreSQL and files, and one at least once, comes to its end with every row.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
-#include <memory>
+#include <new>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/fail_point.h"
 #include "jobs/servers.h"
@@ -30,23 +33,44 @@ using testing::postgres;
 using testing::run_in_child;
 using testing::TempDir;
 
-// More than fit into one epoch of arrays where it lasts long, and a state too large for the manifest.
-constexpr std::int64_t kRows = 6'000, kRowsPerSecond = 20'000;
-constexpr Duration kShortInterval = 20ms, kLongInterval = 200ms;
+struct Pace {
+  std::int64_t rows_per_second = 0;
+  Duration interval{};  // of checkpoints
+};
+constexpr Pace kQuick{20'000, 20ms};
+// More rows than fit into one epoch of arrays, and fewer however long a checkpoint takes.
+constexpr Pace kLargeEpochs{20'000, 500ms}, kSmallEpochs{500, 20ms};
+// After all that were made before a kill.
+constexpr std::int64_t kRowsAtTheEnd = 3'000;
 
 // The job, each time in a process of its own.
 class Victim {
  public:
-  explicit Victim(Duration interval) : interval_(interval) {
+  explicit Victim(Pace pace) : pace_(pace) {
+    if (made_ == MAP_FAILED) throw std::runtime_error("mmap failed");
+    new (made_) std::atomic<std::int64_t>(0);
     inserted_.sql("ALTER TABLE " + inserted_.table() + " DROP CONSTRAINT " + inserted_.table() + "_pkey");
   }
+  ~Victim() { ::munmap(made_, sizeof *made_); }
+  Victim(const Victim&) = delete;
+  Victim& operator=(const Victim&) = delete;
 
-  // `fail`: as LEVADA_FAIL has it; empty for none.
+  // Without end, until it is killed; `fail` as LEVADA_FAIL has it.
   ChildExit run(const std::string& fail) {
     return run_in_child([&] {
       ::setenv("LEVADA_FAIL", fail.c_str(), 1);
       reset_fail_points();
-      execute();
+      Job job = execute(0, pace_);
+      job.wait_for(60s);
+      return 1;
+    });
+  }
+  ChildExit run_to_the_end() {
+    rows_ = *made_ + kRowsAtTheEnd;
+    return run_in_child([&] {
+      ::unsetenv("LEVADA_FAIL");
+      reset_fail_points();
+      execute(rows_, kQuick).wait();
       return 0;
     });
   }
@@ -56,9 +80,9 @@ class Victim {
     const auto count = [this](const Playground& place, const char* what) {
       return inserted_.number("SELECT " + std::string(what) + " FROM " + place.table());
     };
-    if (count(inserted_, "count(DISTINCT id)") != kRows) return "rows are missing in the table";
-    if (count(inserted_, "count(*)") != kRows) return "rows are twice in the table";
-    if (count(upserted_, "count(*)") != kRows) return "rows are missing at least once";
+    if (count(inserted_, "count(DISTINCT id)") != rows_) return "rows are missing in the table";
+    if (count(inserted_, "count(*)") != rows_) return "rows are twice in the table";
+    if (count(upserted_, "count(*)") != rows_) return "rows are missing at least once";
     std::set<std::string> lines;
     std::int64_t line_count = 0;
     for (const auto& entry : std::filesystem::directory_iterator(dir_ / "files")) {
@@ -66,20 +90,22 @@ class Victim {
       std::ifstream in(entry.path());
       for (std::string line; std::getline(in, line); ++line_count) lines.insert(line);
     }
-    if (static_cast<std::int64_t>(lines.size()) != kRows) return "rows are missing in the files";
-    return line_count == kRows ? "" : "rows are twice in the files";
+    if (static_cast<std::int64_t>(lines.size()) != rows_) return "rows are missing in the files";
+    return line_count == rows_ ? "" : "rows are twice in the files";
   }
 
  private:
-  void execute() {
+  Job execute(std::int64_t rows, Pace pace) {
     StreamEnvironment env({.parallelism = 2,
-                           .checkpoint = {.interval = interval_, .directory = dir_ / "checkpoints"}});
+                           .checkpoint = {.interval = pace.interval, .directory = dir_ / "checkpoints"}});
     auto items = env.generate<Item>(
-                        [](std::uint64_t i) {
+                        [this](std::uint64_t i) {
                           const auto n = static_cast<std::int64_t>(i);
+                          if (n >= *made_) *made_ = n + 1;
                           return Item{n, "item " + std::to_string(n) + std::string(20, '.'), {}};
                         },
-                        {.rows = kRows, .rate = kRowsPerSecond})
+                        {.rows = static_cast<std::uint64_t>(rows),
+                         .rate = static_cast<double>(pace.rows_per_second)})
                      .uid("items")
                      .key_by(&Item::id)
                      .reduce([](const Item&, const Item& item) { return item; })
@@ -96,13 +122,22 @@ class Victim {
                                          .guarantee = Guarantee::kAtLeastOnce}))
         .uid("upserted");
     items.sink_to(files::sink<Item>({.directory = dir_ / "files"})).uid("files");
-    env.execute("victim");
+    return env.execute_async("victim");
   }
 
-  const Duration interval_;
+  const Pace pace_;
   Playground inserted_, upserted_;
   TempDir dir_;
+  // How many rows its processes have made, which share this.
+  std::atomic<std::int64_t>* const made_ = static_cast<std::atomic<std::int64_t>*>(
+      ::mmap(nullptr, sizeof *made_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  std::int64_t rows_ = 0;  // in the end
 };
+
+Pace pace_for(std::string_view point) {
+  if (point == "postgres.lines.sent") return kLargeEpochs;
+  return point == "postgres.rows.sent" ? kSmallEpochs : kQuick;
+}
 
 std::string kill_at(std::string_view point, int nth) {
   return std::string(point) + ":" + std::to_string(nth) + ":kill";
@@ -114,7 +149,7 @@ void expect_killed(Victim& victim, const std::string& fail) {
 }
 
 void expect_a_good_end(Victim& victim) {
-  EXPECT_EQ(victim.run("").code, 0);
+  EXPECT_EQ(victim.run_to_the_end().code, 0);
   EXPECT_EQ(victim.problem(), "");
 }
 
@@ -122,7 +157,7 @@ TEST(KillAtEachFailPoint, LosesAndDoublesNothing) {
   EXPECT_GE(kFailPoints.size(), 40u);
   for (const FailPoint& point : kFailPoints) {
     SCOPED_TRACE(point.name);
-    Victim victim(point.name == "postgres.lines.sent" ? kLongInterval : kShortInterval);
+    Victim victim(pace_for(point.name));
     // There is something to restore then.
     if (point.phase == Phase::kRestore) expect_killed(victim, kill_at("checkpoint.manifest.committed", 3));
     expect_killed(victim, kill_at(point.name, 1));
@@ -138,7 +173,7 @@ TEST(KillDuringRecovery, FiveTimesInARowLosesAndDoublesNothing) {
   ASSERT_GE(points.size(), 5u);
   for (std::size_t first = 0; first < points.size(); ++first) {
     SCOPED_TRACE(points[first]);
-    Victim victim(kShortInterval);
+    Victim victim(kQuick);
     expect_killed(victim, kill_at("target.publish.committed", 2));
     for (std::size_t i = 0; i < 5; ++i) {
       expect_killed(victim, kill_at(points[(first + i) % points.size()], 1));

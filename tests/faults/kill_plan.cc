@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kRandomDelayMaxMs = 1'600;
 constexpr std::int32_t kParallelismMax = 3;
-constexpr auto kListTimeout = std::chrono::seconds(10);
+constexpr auto kListTimeout = std::chrono::seconds(60);
 
 bool known_phase(const std::string& phase) {
   return std::find(std::begin(kPhases), std::end(kPhases), phase) != std::end(kPhases);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <set>
 #include <string>
+#include <thread>
 
 #include <libpq-fe.h>
 
@@ -48,6 +49,7 @@ TEST_P(Pgbouncer, GivesEachRowOnceThroughRestarts) {
   inserted_.sql("ALTER TABLE " + inserted_.table() + " DROP CONSTRAINT " + inserted_.table() + "_pkey");
   constexpr std::int64_t kRows = 40'000, kKeys = 3'001;
   std::atomic<int> failures{3};
+  std::atomic<bool> runs{false};  // before, a failure is the job's end
   StreamEnvironment env({.parallelism = 2,
                          .checkpoint = {.interval = GetParam(), .directory = dir_.path()},
                          .restart = fixed_delay({.attempts = 20, .delay = 1ms})});
@@ -58,9 +60,10 @@ TEST_P(Pgbouncer, GivesEachRowOnceThroughRestarts) {
                       },
                       {.rows = kRows, .rate = 40'000})
                    .uid("items")
-                   .map([&failures](const Item& item) {
+                   .map([&](const Item& item) {
                      const int left = failures.load();
                      if (left > 0 && item.id > kRows / 4 * (4 - left)) {
+                       runs.wait(false);
                        --failures;
                        throw std::runtime_error("planned");
                      }
@@ -80,6 +83,9 @@ TEST_P(Pgbouncer, GivesEachRowOnceThroughRestarts) {
                                        .marker_schema = inserted_.marker_schema()}))
       .uid("to upserted");
   Job job = env.execute_async("pooled");
+  while (job.status().state == JobState::kStarting) std::this_thread::sleep_for(1ms);
+  runs = true;
+  runs.notify_all();
   job.wait();
   EXPECT_GE(job.status().restarts, 3);
   EXPECT_EQ(pool_mode(), "transaction");

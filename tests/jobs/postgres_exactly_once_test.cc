@@ -103,16 +103,26 @@ Reading make_reading(std::uint64_t i) {
   return {n % kSensors, n % 1'000, Timestamp{Duration{n}}};
 }
 
-// Throws once when it sees each of `at`.
+// Throws once when it sees each of `at`, but not before the job runs: until then a failure is its end.
 class Failures {
  public:
   explicit Failures(std::set<std::int64_t> at) : at_(std::move(at)) {}
   void pass(std::int64_t value) {
-    const std::lock_guard lock(mutex_);
-    if (at_.erase(value) > 0) throw std::runtime_error("planned");
+    {
+      const std::lock_guard lock(mutex_);
+      if (at_.erase(value) == 0) return;
+    }
+    runs_.wait(false);
+    throw std::runtime_error("planned");
+  }
+  void come_to(const Job& job) {
+    while (job.status().state == JobState::kStarting) std::this_thread::sleep_for(1ms);
+    runs_ = true;
+    runs_.notify_all();
   }
 
  private:
+  std::atomic<bool> runs_{false};
   std::mutex mutex_;
   std::set<std::int64_t> at_;
 };
@@ -141,6 +151,7 @@ TEST(PostgresExactlyOnce, InsertsEveryWindowOnceThroughRestarts) {
           postgres::InsertOptions<Total>{.connection = testing::postgres(), .table = "totals"}, db)))
       .uid("to totals");
   Job job = env.execute_async("windows");
+  failures->come_to(job);
   job.wait();
   EXPECT_GE(job.status().restarts, 4);
   const std::int64_t windows = kRows / kWindow * kSensors;
@@ -184,7 +195,9 @@ TEST(PostgresExactlyOnce, UpsertsTheLastRowOfEachKeyInSmallEpochsAndInLargeOnes)
         })
         .sink_to(postgres::upsert<Note>(upsert_options(db, "notes")))
         .uid("to notes");
-    env.execute("notes");
+    Job job = env.execute_async("notes");
+    failures->come_to(job);
+    job.wait();
     EXPECT_EQ(db.number("SELECT count(*) FROM notes"), kKeys);
     std::map<std::int64_t, Note> expected;
     for (std::int64_t i = kRows - kKeys; i < kRows; ++i) {
@@ -244,7 +257,9 @@ TEST(PostgresExactlyOnce, HoldsForSeveralSinksAndSeveralShards) {
       .sink_to(postgres::insert<Note>(filled(
           postgres::InsertOptions<Note>{.connection = testing::postgres(), .table = "log"}, db)))
       .uid("to log");
-  env.execute("notes");
+  Job job = env.execute_async("notes");
+  failures->come_to(job);
+  job.wait();
   EXPECT_EQ(db.number("SELECT count(*) FROM notes"), 500);
   EXPECT_EQ(db.number("SELECT count(*) FROM log"), 40'000);
   EXPECT_EQ(db.number("SELECT count(DISTINCT text) FROM log"), 40'000);
@@ -260,7 +275,7 @@ TEST(PostgresExactlyOnce, WaitsForWhoeverHoldsTheMarkerAndSaysWho) {
     StreamEnvironment env(options_in(dir, 1));
     postgres::InsertOptions<Note> options = filled(
         postgres::InsertOptions<Note>{.connection = testing::postgres(), .table = "log"}, db);
-    options.call_timeout = 600ms;  // half of it is the lock's
+    options.call_timeout = 4s;  // half of it is the lock's
     env.generate<Note>([](std::uint64_t i) { return make_note(i, 500); },
                        {.rows = static_cast<std::uint64_t>(rows)})
         .uid("notes")
@@ -274,7 +289,8 @@ TEST(PostgresExactlyOnce, WaitsForWhoeverHoldsTheMarkerAndSaysWho) {
   work.exec("SELECT * FROM " + db.schema() + ".sink_epoch FOR UPDATE");
   Job job = run(2'000);
   std::string waiting;
-  while (waiting.empty()) {
+  const auto until = std::chrono::steady_clock::now() + 60s;
+  while (waiting.find("holds the marker's row") == std::string::npos && std::chrono::steady_clock::now() < until) {
     std::this_thread::sleep_for(1ms);
     const JobStatus status = job.status();
     if (!status.sinks.empty()) waiting = status.sinks[0].waiting_for;

@@ -38,8 +38,16 @@ class ServerOutage : public ::testing::Test {
     return env.execute_async("copies");
   }
 
-  static bool eventually(const std::function<bool()>& holds, Duration timeout = 60s) {
-    const auto until = std::chrono::steady_clock::now() + timeout;
+  // Its first rows are in the table: what can be reached no more is waited for from now on.
+  Job start_and_publish(Duration call_timeout = 30s) {
+    place.produce(0, kFirst);
+    Job job = start(call_timeout);
+    EXPECT_TRUE(eventually([&] { return rows() == kFirst; }));
+    return job;
+  }
+
+  static bool eventually(const std::function<bool()>& holds) {
+    const auto until = std::chrono::steady_clock::now() + 120s;
     while (std::chrono::steady_clock::now() < until) {
       if (holds()) return true;
       std::this_thread::sleep_for(50ms);
@@ -68,9 +76,7 @@ class ServerOutage : public ::testing::Test {
 };
 
 TEST_F(ServerOutage, PostgresStopsAndComesBack) {
-  place.produce(0, kFirst);
-  Job job = start();
-  ASSERT_TRUE(eventually([&] { return rows() == kFirst; }));
+  Job job = start_and_publish();
   control("LEVADA_TEST_POSTGRES_CTL", "stop");
   place.produce(kFirst, kAll - kFirst);
   EXPECT_TRUE(eventually([&] { return waits_for(job, "PostgreSQL"); }));
@@ -83,9 +89,9 @@ TEST_F(ServerOutage, PostgresStopsAndComesBack) {
 }
 
 TEST_F(ServerOutage, PostgresIsRestartedAtOnceAgainAndAgain) {
-  Job job = start();
-  for (std::int64_t first = 0; first < kAll; first += kAll / 4) {
-    place.produce(first, kAll / 4);
+  Job job = start_and_publish();
+  for (std::int64_t first = kFirst; first < kAll; first += 250) {
+    place.produce(first, 250);
     control("LEVADA_TEST_POSTGRES_CTL", "kill");  // its immediate shutdown
     control("LEVADA_TEST_POSTGRES_CTL", "start");
   }
@@ -98,9 +104,9 @@ TEST_F(ServerOutage, PostgresIsRestartedAtOnceAgainAndAgain) {
 
 // When it thaws, it goes on with what the job has long given up.
 TEST_F(ServerOutage, PostgresIsFrozenInTheMiddleOfAPublishAndThaws) {
-  Job job = start(1s);
-  for (std::int64_t first = 0; first < kAll; first += kAll / 4) {
-    place.produce(first, kAll / 4);
+  Job job = start_and_publish(1s);
+  for (std::int64_t first = kFirst; first < kAll; first += 250) {
+    place.produce(first, 250);
     control("LEVADA_TEST_POSTGRES_CTL", "pause");
     std::this_thread::sleep_for(2s);
     control("LEVADA_TEST_POSTGRES_CTL", "resume");
@@ -113,9 +119,9 @@ TEST_F(ServerOutage, PostgresIsFrozenInTheMiddleOfAPublishAndThaws) {
 }
 
 TEST_F(ServerOutage, BackendsAreTerminatedWhileRowsAreWritten) {
-  Job job = start();
-  for (std::int64_t first = 0; first < kAll; first += 100) {
-    place.produce(first, 100);
+  Job job = start_and_publish();
+  for (std::int64_t first = kFirst; first < kAll; first += 50) {
+    place.produce(first, 50);
     terminate_backends();
   }
   EXPECT_TRUE(eventually([&] { return rows() == kAll; }));
@@ -140,9 +146,7 @@ TEST_F(ServerOutage, BackendsAreTerminatedWhileTheJobStarts) {
 }
 
 TEST_F(ServerOutage, TheBrokerStopsAndComesBack) {
-  place.produce(0, kFirst);
-  Job job = start();
-  ASSERT_TRUE(eventually([&] { return rows() == kFirst; }));
+  Job job = start_and_publish();
   control("LEVADA_TEST_KAFKA_CTL", "stop");
   EXPECT_TRUE(eventually([&] { return waits_for(job, "Kafka"); }));
   control("LEVADA_TEST_KAFKA_CTL", "start");

@@ -44,11 +44,11 @@ end_server() {
   find_server || return 0
   kill "-$1" "$server"
   signal_family CONT 2>/dev/null || true
-  for ((tries = 0; tries < 600; tries++)); do
+  for ((tries = 0; tries < 2400; tries++)); do
     find_server || return 0
     sleep 0.05
   done
-  fail "the server did not end within 30 s"
+  fail "the server did not end within 120 s"
 }
 
 # Asks the supervisor. Opened for reading too, the pipe takes the line without a reader. The log is a
@@ -58,7 +58,7 @@ launch_server() {
   find_server && return
   rm -f "$folder/pid"
   echo start 1<>"$folder/requests"
-  for ((tries = 0; tries < 200; tries++)); do
+  for ((tries = 0; tries < 1200; tries++)); do
     [[ ! -e $folder/pid ]] || return 0
     sleep 0.05
   done
@@ -67,12 +67,12 @@ launch_server() {
 
 wait_until_ready() {
   local tries
-  for ((tries = 0; tries < 1200; tries++)); do
+  for ((tries = 0; tries < 4800; tries++)); do
     if grep -qF "$ready_line" "$folder/log"; then return; fi
     find_server || fail "the server has ended"
     sleep 0.05
   done
-  fail "the server is not ready after 60 s"
+  fail "the server is not ready after 240 s"
 }
 
 exec 3>"$folder/ctl.lock"
