@@ -50,6 +50,7 @@ constexpr auto kPointTimeout = 8s;
 constexpr std::int32_t kTriesPerPoint = 3;  // one at each parallelism
 constexpr auto kStallMax = 120s;
 constexpr auto kStopMax = 120s;
+constexpr auto kStartPatience = 7s;  // less than a job that starts has
 constexpr auto kPoll = 50ms;
 constexpr std::size_t kPhaseSize = 16;
 
@@ -381,7 +382,10 @@ class Leg {
           job = start(kill.parallelism);
           break;
         case Fault::kCut: cut_around_commit(*job); break;
-        case Fault::kPostgresRestart: restart_postgres(*job); break;
+        case Fault::kPostgresRestart:
+          if (!restart_postgres(*job)) job = start(kill.parallelism);
+          wait_for_publish(*job, "a restart of PostgreSQL");
+          break;
         case Fault::kBrokerKill: kill_broker(*job); break;
       }
     }
@@ -466,14 +470,26 @@ class Leg {
     if (dice_.below(2) == 0) wait_for_publish(job, "a cut");
   }
 
-  void restart_postgres(orders::JobProcess& job) {
-    if (dice_.below(2) == 0) wait_for_rows(job);
+  // False: the job was starting, and gave up since the server took too long.
+  bool restart_postgres(orders::JobProcess& job) {
+    const bool starting = dice_.below(2) != 0;
+    if (!starting) wait_for_rows(job);
+    const auto killed = SteadyClock::now();
     control("LEVADA_TEST_POSTGRES_CTL", "kill");  // its immediate shutdown
     run_for(job, std::chrono::milliseconds(dice_.below(500)));
     control("LEVADA_TEST_POSTGRES_CTL", "start");
+    const bool long_away = SteadyClock::now() - killed > kStartPatience;
     ++tally_.counts["postgres_restarts"];
     say("PostgreSQL restarted");
-    wait_for_publish(job, "a restart of PostgreSQL");
+    if (!starting || !long_away) return true;
+    run_for(job, 1s);
+    if (job.running()) return true;
+    const std::string end = job.describe_end();
+    if (!end.starts_with("exit 1: ") || end.find("PostgreSQL") == std::string::npos) {
+      throw std::runtime_error("the job ended with " + end);
+    }
+    progress_.clear();
+    return false;
   }
 
   void kill_broker(orders::JobProcess& job) {
