@@ -121,7 +121,7 @@ class Victim {
                                          .key = {&Item::id},
                                          .guarantee = Guarantee::kAtLeastOnce}))
         .uid("upserted");
-    items.sink_to(files::sink<Item>({.directory = dir_ / "files"})).uid("files");
+    items.sink_to(files::sink<Item>({.directory = dir_ / "files", .roll_interval = 100ms})).uid("files");
     return env.execute_async("victim");
   }
 
