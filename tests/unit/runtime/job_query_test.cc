@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "levada/levada.h"
+#include "support/job_progress.h"
 #include "support/temp_dir.h"
 
 namespace job_query_test {
@@ -27,6 +28,7 @@ namespace {
 using job_query_test::Count;
 using ::testing::HasSubstr;
 using levada::testing::TempDir;
+using levada::testing::wait_until;
 
 constexpr std::int64_t kKeys = 20;
 
@@ -55,6 +57,7 @@ TEST(JobQuery, AnswersOtherThreadsWhileTheStateChanges) {
   counts(env, 0).discard().uid("out");
   Job job = env.execute_async("queried");
   const auto query = job.query<std::string, std::optional<Count>>("counts", "rolling");
+  wait_until([&] { return query.get(key_of(0)).has_value(); });
   std::atomic<std::int64_t> answers{0};
   const auto ask = [&] {
     std::map<std::string, std::int64_t> last;

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "checkpoint/checkpoint_reader.h"
 #include "levada/levada.h"
+#include "support/job_progress.h"
 #include "support/memory_target.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
@@ -27,6 +28,8 @@ using testing::MemoryTable;
 using testing::rows_of;
 using testing::TargetStep;
 using testing::TempDir;
+using testing::wait_for_checkpoints;
+using testing::wait_for_status;
 
 std::int64_t same(std::uint64_t i) { return static_cast<std::int64_t>(i); }
 
@@ -54,14 +57,14 @@ std::string error_of(F run) {
 
 // Waits until the first node has given so many rows in this attempt.
 void wait_for_rows(const Job& job, std::uint64_t rows) {
-  for (;;) {
-    const JobStatus status = job.status();
-    if (!status.nodes.empty() && status.nodes[0].rows_out >= rows) return;
-    if (status.state == JobState::kFailed || status.state == JobState::kFinished) {
-      FAIL() << to_string(status.state) << ": " << status.last_error;
-    }
-    std::this_thread::yield();
-  }
+  wait_for_status(job, [rows](const JobStatus& status) {
+    return !status.nodes.empty() && status.nodes[0].rows_out >= rows;
+  });
+}
+
+// As `rows` of another run: all that a run has read, and some more. Its splits need not have come equally far.
+std::uint64_t rows_beyond(const Job& job, std::uint64_t splits) {
+  return splits * job.status().nodes.at(0).rows_out + 3'000;
 }
 
 struct Copying {
@@ -118,11 +121,12 @@ TEST(Savepoint, IsTakenWhileTheJobGoesOnAndStartsAnotherJobAtAnotherParallelism)
   wait_for_rows(job, job.status().nodes[0].rows_out + 500);
   job.cancel();
   EXPECT_THROW(job.wait(), JobError);
+  const std::uint64_t all = rows_beyond(job, 3) / 10 * 10;
   fs::rename(dir / "saved", dir / "moved");
   fs::remove_all(dir / "jobs");
 
   Collected<std::int64_t> second;
-  Job other = start_counting({.directory = dir / "jobs", .name = "other", .rows = 30'000, .rate = 0,
+  Job other = start_counting({.directory = dir / "jobs", .name = "other", .rows = all, .rate = 0,
                               .parallelism = 3, .execute = {.restore = dir / "moved"}},
                              second);
   other.wait();
@@ -130,13 +134,13 @@ TEST(Savepoint, IsTakenWhileTheJobGoesOnAndStartsAnotherJobAtAnotherParallelism)
   // Each key's counts go on where they were, up to the end.
   const std::vector<std::int64_t> rows = sorted(second.rows());
   ASSERT_FALSE(rows.empty());
-  EXPECT_LT(rows.size(), 30'000u);
+  EXPECT_LT(rows.size(), all);
   std::map<std::int64_t, std::set<std::int64_t>> by_key;
   for (const std::int64_t row : rows) {
     EXPECT_TRUE(by_key[row % 10].insert(row / 10).second) << row << " twice";
   }
   for (const auto& [key, counts] : by_key) {
-    EXPECT_EQ(*counts.rbegin(), 2'999) << key;
+    EXPECT_EQ(*counts.rbegin(), static_cast<std::int64_t>(all / 10 - 1)) << key;
     EXPECT_EQ(static_cast<std::int64_t>(counts.size()), *counts.rbegin() - *counts.begin() + 1) << key;
   }
 }
@@ -144,7 +148,7 @@ TEST(Savepoint, IsTakenWhileTheJobGoesOnAndStartsAnotherJobAtAnotherParallelism)
 TEST(Savepoint, IsOneOfACheckpointThatWroteEverything) {
   const TempDir dir;
   Collected<std::int64_t> rows;
-  Job job = start_counting({.directory = dir / "jobs", .parallelism = 2}, rows);
+  Job job = start_counting({.directory = dir / "jobs", .parallelism = 2, .interval = 0s}, rows);
   job.savepoint(dir / "saved");
   CheckpointReader reader(local_file_system(), dir / "saved");
   reader.verify();
@@ -178,7 +182,7 @@ TEST(Savepoint, OfASourceThatIsThenGivenFewerRowsThanItReadHasNoMore) {
   const std::int64_t published = copy_until_saved(dir, table);
   Job again = start_copying({.directory = dir / "jobs", .rows = 500, .rate = 0, .execute = {.restore = dir / "saved"}},
                             table);
-  ASSERT_TRUE(again.wait_for(10s));
+  again.wait();
   EXPECT_EQ(sorted(rows_of<std::int64_t>(*table)), numbers(0, published));
 }
 
@@ -211,6 +215,7 @@ TEST(Savepoint, WaitsUntilTheOutputBeforeItIsPublished) {
   Job job = start_copying({.directory = dir / "jobs"}, table);
   wait_for_rows(job, 500);
   away = true;
+  wait_for_rows(job, job.status().nodes[0].rows_out + 500);
   std::atomic<bool> taken{false};
   std::thread asking([&] {
     job.savepoint(dir / "saved");
@@ -235,7 +240,7 @@ TEST(Savepoint, WhoseOutputIsNotPublishedInTimeFailsAndTheJobGoesOn) {
   table->fault = [&](TargetStep step) {
     if (away && step == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
   };
-  StreamEnvironment env({.checkpoint = {.interval = 10ms, .directory = dir / "jobs", .timeout = 1s}});
+  StreamEnvironment env({.checkpoint = {.interval = 10ms, .directory = dir / "jobs", .timeout = 2s}});
   env.generate<std::int64_t>(same, {.rate = 20'000})
       .uid("numbers")
       .sink_to(memory_sink<std::int64_t>(table))
@@ -243,10 +248,17 @@ TEST(Savepoint, WhoseOutputIsNotPublishedInTimeFailsAndTheJobGoesOn) {
   Job job = env.execute_async("job");
   wait_for_rows(job, 500);
   away = true;
-  EXPECT_THAT(error_of([&] { job.savepoint(dir / "saved"); }), HasSubstr("not published yet"));
+  wait_for_rows(job, job.status().nodes[0].rows_out + 500);
+  // The time is the checkpoint's, too.
+  const auto error = [&] { return error_of([&] { job.savepoint(dir / "saved"); }); };
+  std::string refused = error();
+  for (int i = 0; i < 20 && refused.find("longer than its timeout") != std::string::npos; ++i) refused = error();
+  EXPECT_THAT(refused, HasSubstr("not published yet"));
   away = false;
-  while (job.status().sinks.at(0).waiting_epochs > 0) std::this_thread::yield();
-  EXPECT_EQ(job.savepoint(dir / "saved"), dir / "saved");
+  wait_for_status(job, [](const JobStatus& status) { return status.sinks.at(0).waiting_epochs == 0; });
+  for (int i = 0; i < 20 && !refused.empty(); ++i) refused = error();
+  EXPECT_EQ(refused, "");
+  EXPECT_EQ(CheckpointReader(local_file_system(), dir / "saved").manifest().job_name, "job");
 }
 
 struct Reading {
@@ -262,15 +274,15 @@ struct Total {
 };
 LEVADA_RECORD(Total, key, start, count)
 
-// Windows of an hour over `rows` readings of one second: none ends by itself before the input does.
-Job start_windows(const std::string& directory, const std::string& restore, double rate,
+// Windows of an hour over `rows` readings of one second, or without end for 0: none ends by itself before the input does.
+Job start_windows(const std::string& directory, const std::string& restore, std::uint64_t rows, double rate,
                   Collected<Total>& into) {
   StreamEnvironment env({.parallelism = 2, .checkpoint = {.interval = 10ms, .directory = directory}});
   env.generate<Reading>(
          [](std::uint64_t i) {
            return Reading{same(i) % 7, Timestamp{Duration{same(i)}}};
          },
-         {.rows = 8'000, .rate = rate, .splits = 2}, event_time(&Reading::at))
+         {.rows = rows, .rate = rate, .splits = 2}, event_time(&Reading::at))
       .uid("readings")
       .key_by(&Reading::key)
       .window(tumbling(1h))
@@ -281,37 +293,40 @@ Job start_windows(const std::string& directory, const std::string& restore, doub
   return env.execute_async("windows", {.restore = restore});
 }
 
+// The rows in all windows that have fired.
+std::uint64_t counted(const Collected<Total>& windows) {
+  std::uint64_t rows = 0;
+  for (const Total& total : windows.rows()) rows += static_cast<std::uint64_t>(total.count);
+  return rows;
+}
+
 TEST(Savepoint, KeepsOpenWindowsWhenTheJobStops) {
   const TempDir dir;
   Collected<Total> rows;
-  Job job = start_windows(dir / "first", {}, 2'000, rows);
+  Job job = start_windows(dir / "first", {}, 0, 2'000, rows);
   wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved");
   EXPECT_TRUE(rows.rows().empty());
-  start_windows(dir / "second", dir / "saved", 0, rows).wait();
-  std::int64_t counted = 0;
-  for (const Total& total : rows.rows()) counted += total.count;
+  const std::uint64_t all = rows_beyond(job, 2);
+  start_windows(dir / "second", dir / "saved", all, 0, rows).wait();
   EXPECT_EQ(rows.rows().size(), 7u);
-  EXPECT_EQ(counted, 8'000);
+  EXPECT_EQ(counted(rows), all);
 }
 
 TEST(Savepoint, FiresOpenWindowsWhenTheJobStopsAndDrains) {
   const TempDir dir;
   Collected<Total> rows;
-  Job job = start_windows(dir / "first", {}, 2'000, rows);
+  Job job = start_windows(dir / "first", {}, 0, 2'000, rows);
   wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved", {.drain = true});
   EXPECT_EQ(rows.rows().size(), 7u);
-  std::int64_t counted = 0;
-  for (const Total& total : rows.rows()) counted += total.count;
-  EXPECT_GE(counted, 500);
-  EXPECT_LT(counted, 8'000);
+  EXPECT_GE(counted(rows), 500u);
+  EXPECT_EQ(counted(rows), job.status().nodes[0].rows_out);
+  const std::uint64_t all = rows_beyond(job, 2);
   // A job that is resumed all the same finds no windows: they open anew, for the rows that come now.
-  start_windows(dir / "second", dir / "saved", 0, rows).wait();
+  start_windows(dir / "second", dir / "saved", all, 0, rows).wait();
   EXPECT_EQ(rows.rows().size(), 14u);
-  counted = 0;
-  for (const Total& total : rows.rows()) counted += total.count;
-  EXPECT_EQ(counted, 8'000);
+  EXPECT_EQ(counted(rows), all);
 }
 
 TEST(Savepoint, ToADirectoryThatCannotBeUsedIsRefusedAtOnce) {
@@ -329,16 +344,20 @@ TEST(Savepoint, ToADirectoryThatCannotBeUsedIsRefusedAtOnce) {
 TEST(Savepoint, WinsOverNewerCheckpointsOfTheJob) {
   const TempDir dir;
   Collected<std::int64_t> first;
-  Job job = start_counting({.directory = dir / "jobs", .rows = 5'000, .rate = 10'000}, first);
+  Job job = start_counting({.directory = dir / "jobs", .rate = 10'000}, first);
   wait_for_rows(job, 500);
   job.savepoint(dir / "saved");
+  wait_for_checkpoints(job, 2);
+  wait_for_rows(job, job.status().nodes[0].rows_out + 500);
+  job.request_stop();
   job.wait();
+  const std::uint64_t all = rows_beyond(job, 3);
   const CheckpointReader saved(local_file_system(), dir / "saved");
   const std::uint64_t before = CheckpointReader(local_file_system(), dir / "jobs/job").manifest().id;
   EXPECT_GT(before, saved.manifest().id);
 
   Collected<std::int64_t> second;
-  Job again = start_counting({.directory = dir / "jobs", .rows = 5'000, .rate = 0,
+  Job again = start_counting({.directory = dir / "jobs", .rows = all, .rate = 0,
                               .execute = {.restore = dir / "saved"}},
                              second);
   again.wait();
@@ -347,7 +366,7 @@ TEST(Savepoint, WinsOverNewerCheckpointsOfTheJob) {
   EXPECT_GT(CheckpointReader(local_file_system(), dir / "jobs/job").manifest().id, before);
   // Without the path the newest counts again.
   Collected<std::int64_t> third;
-  start_counting({.directory = dir / "jobs", .rows = 5'000, .rate = 0}, third).wait();
+  start_counting({.directory = dir / "jobs", .rows = all, .rate = 0}, third).wait();
   EXPECT_TRUE(third.rows().empty());
 }
 
@@ -398,15 +417,19 @@ TEST(Savepoint, WithStateOfStepsThatAreGoneIsRefusedAndEachIsNamed) {
 TEST(Savepoint, IsNeverReferredToAndStaysUnlessItIsClaimed) {
   const TempDir dir;
   Collected<Total> rows;
-  Job job = start_windows(dir / "first", {}, 2'000, rows);
+  Job job = start_windows(dir / "first", {}, 0, 2'000, rows);
   wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved");
+  std::uint64_t all = rows_beyond(job, 2);
   fs::copy(dir / "saved", dir / "claimed", fs::copy_options::recursive);
   {
-    Job next = start_windows(dir / "second", dir / "saved", 1'000, rows);
+    Job next = start_windows(dir / "second", dir / "saved", 0, 1'000, rows);
     next.checkpoint();
     EXPECT_TRUE(fs::exists(dir / "saved/state"));
     fs::remove_all(dir / "saved");
+    next.cancel();
+    EXPECT_THROW(next.wait(), JobError);
+    all += rows_beyond(next, 2);
   }
   {
     StreamEnvironment env({.parallelism = 2, .checkpoint = {.interval = 10ms, .directory = dir / "third"}});
@@ -416,11 +439,8 @@ TEST(Savepoint, IsNeverReferredToAndStaysUnlessItIsClaimed) {
     next.checkpoint();
     while (fs::exists(dir / "claimed")) std::this_thread::yield();
   }
-  rows.rows();
-  start_windows(dir / "second", {}, 0, rows).wait();
-  std::int64_t counted = 0;
-  for (const Total& total : rows.rows()) counted += total.count;
-  EXPECT_EQ(counted, 8'000);
+  start_windows(dir / "second", {}, all, 0, rows).wait();
+  EXPECT_EQ(counted(rows), all);
 }
 
 TEST(RetainedCheckpoint, CanBeRestoredByItsPathAndNotBeClaimedByAnother) {
@@ -452,6 +472,7 @@ TEST(RetainedCheckpoint, WithOutputThatWaitsIsOnlyRestoredByItsOwnJob) {
     if (away && step == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
   };
   std::string path;
+  std::uint64_t all = 0;
   {
     Job job = start_copying({.directory = dir / "jobs", .interval = 0s}, table);
     wait_for_rows(job, 500);
@@ -460,15 +481,17 @@ TEST(RetainedCheckpoint, WithOutputThatWaitsIsOnlyRestoredByItsOwnJob) {
     wait_for_rows(job, seen + 500);
     path = job.checkpoint().path;
     job.cancel();
+    EXPECT_THROW(job.wait(), JobError);
+    all = rows_beyond(job, 1);
   }
   away = false;
-  Copying other{.directory = dir / "jobs", .name = "other", .rows = 3'000, .rate = 0,
+  Copying other{.directory = dir / "jobs", .name = "other", .rows = all, .rate = 0,
                 .execute = {.restore = path}};
   EXPECT_THAT(error_of([&] { start_copying(other, table).wait(); }),
               AllOf(HasSubstr("not published yet"), HasSubstr("savepoint")));
-  Copying own{.directory = dir / "jobs", .rows = 3'000, .rate = 0, .execute = {.restore = path}};
+  Copying own{.directory = dir / "jobs", .rows = all, .rate = 0, .execute = {.restore = path}};
   start_copying(own, table).wait();
-  EXPECT_EQ(sorted(rows_of<std::int64_t>(*table)), numbers(0, 3'000));
+  EXPECT_EQ(sorted(rows_of<std::int64_t>(*table)), numbers(0, static_cast<std::int64_t>(all)));
 }
 
 TEST(Restore, OfAPathThatIsNotThereFailsAtTheStart) {
@@ -487,9 +510,10 @@ TEST(Restore, ByPathWorksWithoutCheckpoints) {
   wait_for_rows(job, 500);
   job.stop_with_savepoint(dir / "saved");
   const std::size_t before = rows.rows().size();
+  const std::uint64_t all = rows_beyond(job, 3);
   Collected<std::int64_t> rest;
   StreamEnvironment env;
-  env.generate<std::int64_t>(same, {.rows = 30'000, .splits = 3})
+  env.generate<std::int64_t>(same, {.rows = all, .splits = 3})
       .uid("numbers")
       .map([](std::int64_t x) { return x % 10; })
       .key_by([](std::int64_t x) { return x % 10; })
@@ -498,7 +522,7 @@ TEST(Restore, ByPathWorksWithoutCheckpoints) {
       .collect_into(rest)
       .uid("rows");
   env.execute("without", {.restore = dir / "saved"});
-  EXPECT_EQ(rest.rows().size() + before, 30'000u);
+  EXPECT_EQ(rest.rows().size() + before, all);
 }
 
 // From one random parallelism to another through savepoints, now under the same name, now under a new one:
