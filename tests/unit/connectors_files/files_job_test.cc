@@ -5,20 +5,24 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <numeric>
-#include <set>
 #include <string>
-#include <thread>
 
 #include "levada/connectors/files.h"
 #include "levada/levada.h"
+#include "support/gated_source.h"
+#include "support/job_progress.h"
 #include "support/temp_dir.h"
 
 namespace levada {
 namespace {
 
+using testing::Gate;
+using testing::gated_source;
+using testing::PlannedFailures;
 using testing::TempDir;
+using testing::wait_for_checkpoints;
+using testing::wait_until;
 
 struct Item {
   std::int64_t id = 0;
@@ -74,23 +78,28 @@ std::vector<std::int64_t> numbers(std::int64_t count) {
 
 TEST(Files, HoldEveryRowOnceThroughRestarts) {
   const TempDir dir;
-  std::mutex mutex;
-  std::set<std::int64_t> failures{3'000, 9'000, 15'000};
+  PlannedFailures failures;
+  const auto gate = std::make_shared<Gate>();
   StreamEnvironment env({.parallelism = 2,
                          .checkpoint = {.interval = 10ms, .directory = dir / "checkpoints"},
                          .restart = fixed_delay({.attempts = 20, .delay = 1ms})});
-  env.generate<Item>(make_item, {.rows = 20'000, .rate = 100'000})
+  env.from_source(gated_source<Item>(gate, make_item, {.rate = 100'000}))
       .uid("items")
-      .map([&](const Item& item) {
-        const std::lock_guard lock(mutex);
-        if (failures.erase(item.id) > 0) throw std::runtime_error("planned");
+      .map([&failures](const Item& item) {
+        failures.throw_if_due();
         return item;
       })
       .sink_to(files::sink<Item>({.directory = dir / "out", .roll_interval = 30ms}))
       .uid("to files");
   Job job = env.execute_async("job");
+  for (const int checkpoints : {2, 4, 4}) {
+    wait_for_checkpoints(job, checkpoints);
+    failures.cause(job);
+  }
+  wait_until([&] { return finished_files_in(dir / "out") > 2; });
+  const std::uint64_t rows = gate->end_after(2'000);
   job.wait();
-  EXPECT_EQ(ids_in(dir / "out"), numbers(20'000));
+  EXPECT_EQ(ids_in(dir / "out"), numbers(static_cast<std::int64_t>(rows)));
   EXPECT_GT(files_in(dir / "out").size(), 2u);
   // They roll: fewer files than checkpoints were begun, those before restarts included.
   const std::uint64_t begun = job.status().last_checkpoint->id & 0xffff'ffff;
@@ -102,12 +111,10 @@ TEST(Files, RollByBytes) {
   StreamEnvironment env({.checkpoint = {.interval = 5ms, .directory = dir / "checkpoints"}});
   env.generate<Item>(make_item, {.rate = 200'000})
       .uid("items")
-      .sink_to(files::sink<Item>({.directory = dir / "out", .roll_bytes = 400'000}))
+      .sink_to(files::sink<Item>({.directory = dir / "out", .roll_bytes = 400'000, .roll_interval = 1h}))
       .uid("to files");
   Job job = env.execute_async("job");
-  for (int i = 0; i < 12'000 && finished_files_in(dir / "out") < 4; ++i) {
-    std::this_thread::sleep_for(5ms);
-  }
+  wait_until([&] { return finished_files_in(dir / "out") >= 4; });
   job.stop_with_savepoint(dir / "last");
   EXPECT_GE(files_in(dir / "out").size(), 4u);
   const std::vector<std::int64_t> ids = ids_in(dir / "out");
@@ -122,7 +129,7 @@ TEST(Files, RollByBytes) {
 TEST(Files, AreFinishedEarlyForASavepoint) {
   const TempDir dir;
   StreamEnvironment env(
-      {.checkpoint = {.interval = 10ms, .directory = dir / "checkpoints", .timeout = 10s}});
+      {.checkpoint = {.interval = 10ms, .directory = dir / "checkpoints", .timeout = 2min}});
   env.generate<Item>(make_item, {.rate = 50'000})
       .uid("items")
       .sink_to(files::sink<Item>({.directory = dir / "out", .roll_interval = 1h}))
@@ -143,7 +150,7 @@ TEST(Files, AreFinishedEarlyWhenTheLogIsFull) {
       .sink_to(files::sink<Item>({.directory = dir / "out", .roll_interval = 1h}))
       .uid("to files");
   Job job = env.execute_async("job");
-  ASSERT_TRUE(job.wait_for(60s)) << "it waits for room that only a file that is finished makes";
+  ASSERT_TRUE(job.wait_for(4min)) << "it waits for room that only a file that is finished makes";
   EXPECT_EQ(ids_in(dir / "out"), numbers(50'000));
 }
 
