@@ -15,6 +15,7 @@
 #include "levada/rocksdb.h"
 #include "levada/savepoint_writer.h"
 #include "levada/state_reader.h"
+#include "support/job_progress.h"
 #include "support/rows.h"
 #include "support/temp_dir.h"
 
@@ -35,7 +36,6 @@ struct Total {
 };
 LEVADA_RECORD(Total, key, start, count, total)
 
-constexpr std::int64_t kRows = 150'000;
 constexpr std::int64_t kKeys = 60'000;
 constexpr std::int64_t kSize = 60'000'000;
 
@@ -51,125 +51,14 @@ EnvironmentOptions options_in(const testing::TempDir& directory, int parallelism
           }};
 }
 
-auto rows_of(StreamEnvironment& env, const GenerateOptions& options = {.rows = kRows,
-                                                                       .rate = 250'000,
-                                                                       .splits = 2}) {
-  return env
-      .generate<Row>(make_row, options,
-                     event_time(&Row::at, {.bounded_out_of_orderness = 1ms}))
-      .uid("rows")
-      .key_by(&Row::key);
-}
-
-// Starts the job again and again, each time at another parallelism, and stops it in between.
-template <class Build>
-void run_in_parts(const testing::TempDir& directory, Build build) {
-  std::uint64_t restores = 0;
-  for (const int parallelism : {2, 2, 3, 1, 2}) {
-    StreamEnvironment env(options_in(directory, parallelism));
-    build(env);
-    Job job = env.execute_async("cold");
-    if (parallelism == 2 && restores == 3) {
-      job.wait();
-      EXPECT_TRUE(job.status().restored_from.has_value());
-      return;
-    }
-    while (job.status().checkpoints_completed < 4 && !job.wait_for(1ms)) {
-    }
-    job.request_stop();
-    job.wait();
-    restores += job.status().restored_from.has_value();
-  }
-  FAIL() << "the job did not go on from its checkpoints";
-}
-
-TEST(RocksDbJob, CountsEveryRowOnceThroughStopsAndRescales) {
-  const testing::TempDir directory;
-  Collected<Sum> collected;
-  run_in_parts(directory, [&](StreamEnvironment& env) {
-    rows_of(env)
-        .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
-        .uid("sums")
-        .collect_into(collected)
-        .uid("out");
-  });
-  ASSERT_EQ(collected.rows().size(), static_cast<std::size_t>(kRows));
-  std::map<std::int64_t, Sum> last, expected;
-  for (const Sum& row : collected.rows()) {
-    Sum& known = last[row.key];
-    ASSERT_EQ(row.count, known.count + 1) << row.key;
-    known = row;
-  }
-  for (std::int64_t i = 0; i < kRows; ++i) {
-    const Row row = make_row(static_cast<std::uint64_t>(i));
-    ++expected[row.key].count;
-    expected[row.key].total += row.value;
-  }
-  ASSERT_EQ(last.size(), expected.size());
-  for (const auto& [key, sum] : expected) {
-    ASSERT_EQ(last[key].count, sum.count);
-    ASSERT_EQ(last[key].total, sum.total);
-  }
-  // It is a cache: nothing of it is left.
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory / "cold")) {
-    EXPECT_FALSE(entry.path().extension() == ".sst") << entry.path();
-  }
-}
-
-TEST(RocksDbJob, FiresWindowsWithAllTheirRowsThroughStopsAndRescales) {
-  const testing::TempDir directory;
-  Collected<Total> collected;
-  run_in_parts(directory, [&](StreamEnvironment& env) {
-    rows_of(env)
-        .window(tumbling(Duration{kSize}))
-        .aggregate(key().as(&Total::key), window_start().as(&Total::start), count().as(&Total::count),
-                   sum(&Row::value).as(&Total::total))
-        .uid("totals")
-        .collect_into(collected)
-        .uid("out");
-  });
-  std::map<std::pair<std::int64_t, std::int64_t>, std::array<std::int64_t, 2>> totals, expected;
-  for (const Total& row : collected.rows()) {
-    ASSERT_TRUE(totals
-                    .emplace(std::pair{row.key, row.start.time_since_epoch().count()},
-                             std::array<std::int64_t, 2>{row.count, row.total})
-                    .second);
-  }
-  for (std::int64_t i = 0; i < kRows; ++i) {
-    const Row row = make_row(static_cast<std::uint64_t>(i));
-    const std::int64_t time = row.at.time_since_epoch().count();
-    auto& [count, total] = expected[{row.key, time - time % kSize}];
-    ++count;
-    total += row.value;
-  }
-  ASSERT_EQ(totals, expected);
-}
-
-// ---- savepoints move a job from one backend to the other
-
-EnvironmentOptions in_memory(const testing::TempDir& directory, int parallelism) {
-  EnvironmentOptions options = options_in(directory, parallelism);
-  options.state = memory_state();
-  options.memory = 256_MiB;
-  return options;
-}
-
-// Something is in a tier.
-bool has_runs(const testing::TempDir& directory) {
-  std::error_code gone;  // tiers delete files meanwhile
-  for (auto at = std::filesystem::recursive_directory_iterator(directory / "cold", gone);
-       !gone && at != std::filesystem::recursive_directory_iterator(); at.increment(gone)) {
-    if (at->path().extension() == ".sst") return true;
-  }
-  return false;
-}
-
 // Rows for the parts of a job. All but the last have no end, however slow the machine is, so that the job still
 // runs when it is stopped; the last has some more than were made before.
 class Parts {
  public:
+  explicit Parts(std::uint64_t more = 20'000) : more_(more) {}
+
   auto rows(StreamEnvironment& env, bool last) {
-    if (last) total_ = made_->load() + 20'000;
+    if (last) total_ = made_->load() + more_;
     GenerateOptions options{.rate = 40'000, .splits = 2};
     if (last) options = {.rows = total_, .splits = 2};
     const auto make = [made = made_](std::uint64_t i) {
@@ -188,8 +77,112 @@ class Parts {
 
  private:
   std::shared_ptr<std::atomic<std::uint64_t>> made_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  const std::uint64_t more_;
   std::uint64_t total_ = 0;
 };
+
+// Something is in a tier.
+bool has_runs(const testing::TempDir& directory) {
+  std::error_code gone;  // tiers delete files meanwhile
+  for (auto at = std::filesystem::recursive_directory_iterator(directory / "cold", gone);
+       !gone && at != std::filesystem::recursive_directory_iterator(); at.increment(gone)) {
+    if (at->path().extension() == ".sst") return true;
+  }
+  return false;
+}
+
+// Starts the job again and again, each time at another parallelism, and stops it in between. Calls
+// build(env, last part) to make it.
+template <class Build>
+void run_in_parts(const testing::TempDir& directory, Build build) {
+  const std::vector<int> parallelisms = {2, 2, 3, 1, 2};
+  for (std::size_t part = 0; part < parallelisms.size(); ++part) {
+    StreamEnvironment env(options_in(directory, parallelisms[part]));
+    const bool last = part + 1 == parallelisms.size();
+    build(env, last);
+    Job job = env.execute_async("cold");
+    if (!last) {
+      testing::wait_for_checkpoints(job, 3);
+      testing::wait_until([&] { return has_runs(directory); });
+      job.request_stop();
+    }
+    job.wait();
+    EXPECT_EQ(job.status().restored_from.has_value(), part > 0);
+  }
+}
+
+TEST(RocksDbJob, CountsEveryRowOnceThroughStopsAndRescales) {
+  const testing::TempDir directory;
+  Collected<Sum> collected;
+  Parts parts(60'000);
+  run_in_parts(directory, [&](StreamEnvironment& env, bool last) {
+    parts.rows(env, last)
+        .aggregate(key().as(&Sum::key), count().as(&Sum::count), sum(&Row::value).as(&Sum::total))
+        .uid("sums")
+        .collect_into(collected)
+        .uid("out");
+  });
+  ASSERT_EQ(collected.rows().size(), parts.total());
+  std::map<std::int64_t, Sum> last, expected;
+  for (const Sum& row : collected.rows()) {
+    Sum& known = last[row.key];
+    ASSERT_EQ(row.count, known.count + 1) << row.key;
+    known = row;
+  }
+  for (std::uint64_t i = 0; i < parts.total(); ++i) {
+    const Row row = make_row(i);
+    ++expected[row.key].count;
+    expected[row.key].total += row.value;
+  }
+  ASSERT_EQ(last.size(), expected.size());
+  for (const auto& [key, sum] : expected) {
+    ASSERT_EQ(last[key].count, sum.count);
+    ASSERT_EQ(last[key].total, sum.total);
+  }
+  // It is a cache: nothing of it is left.
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory / "cold")) {
+    EXPECT_FALSE(entry.path().extension() == ".sst") << entry.path();
+  }
+}
+
+TEST(RocksDbJob, FiresWindowsWithAllTheirRowsThroughStopsAndRescales) {
+  const testing::TempDir directory;
+  Collected<Total> collected;
+  Parts parts(60'000);
+  run_in_parts(directory, [&](StreamEnvironment& env, bool last) {
+    parts.rows(env, last)
+        .window(tumbling(Duration{kSize}))
+        .aggregate(key().as(&Total::key), window_start().as(&Total::start), count().as(&Total::count),
+                   sum(&Row::value).as(&Total::total))
+        .uid("totals")
+        .collect_into(collected)
+        .uid("out");
+  });
+  std::map<std::pair<std::int64_t, std::int64_t>, std::array<std::int64_t, 2>> totals, expected;
+  for (const Total& row : collected.rows()) {
+    ASSERT_TRUE(totals
+                    .emplace(std::pair{row.key, row.start.time_since_epoch().count()},
+                             std::array<std::int64_t, 2>{row.count, row.total})
+                    .second);
+  }
+  for (std::uint64_t i = 0; i < parts.total(); ++i) {
+    const Row row = make_row(i);
+    const std::int64_t time = row.at.time_since_epoch().count();
+    auto& [count, total] = expected[{row.key, time - time % kSize}];
+    ++count;
+    total += row.value;
+  }
+  ASSERT_EQ(totals, expected);
+}
+
+// ---- savepoints move a job from one backend to the other
+
+EnvironmentOptions in_memory(const testing::TempDir& directory, int parallelism) {
+  EnvironmentOptions options = options_in(directory, parallelism);
+  options.state = memory_state();
+  options.memory = 256_MiB;
+  return options;
+}
 
 // Runs the job in parts, in RocksDB and in memory in turn, each from the savepoint of the one before. Calls
 // build(env, last part) to make it, and check(path) with each savepoint.
