@@ -240,7 +240,7 @@ class Operator {
   virtual void close() {}
 
   /// The keyed state of that name, for queries between any two calls; null when there is none.
-  virtual StateTable* state_table(std::string_view name) {
+  virtual StateLookUp* state_look_up(std::string_view name) {
     static_cast<void>(name);
     return nullptr;
   }

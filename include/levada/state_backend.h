@@ -60,12 +60,19 @@ struct RestoredBlock {
   bool removed = false;  ///< keys only: those that are gone from what was restored of the cold tier
 };
 
-/// The erased face of keyed state in a typed table split by key group.
-class StateTable {
+/// What a query asks of a keyed state.
+class StateLookUp {
  public:
-  virtual ~StateTable() = default;
+  virtual ~StateLookUp() = default;
   /// Unique in its operator, e.g. "windows"; part of the checkpoint.
   virtual std::string_view name() const = 0;
+  /// Appends the value of a key, both encoded, as it is now; false when there is none.
+  virtual bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value) = 0;
+};
+
+/// The erased face of keyed state in a typed table split by key group.
+class StateTable : public StateLookUp {
+ public:
   /// Key and value schema: "key -> value". State of another schema is restored where its entries can be made
   /// into those of this one, and else refused.
   virtual std::string schema() const = 0;
@@ -74,8 +81,8 @@ class StateTable {
   virtual std::size_t entries() const = 0;
   virtual std::size_t memory_bytes() const = 0;
 
-  /// Appends the value of a key, both encoded, as it is now; false when there is none.
-  virtual bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value);
+  /// Unless it says otherwise, a StateError: it cannot be queried.
+  bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value) override;
 
   /// Starts capturing for `sink`, which stays valid until scan() returned true or abort_snapshot().
   /// REQUIRES: no snapshot is under way; `checkpoint` is greater than those before.
@@ -96,6 +103,7 @@ struct StateSpec {
   /// the characters), or none when they are the operator's own.
   std::string schema{};
   std::vector<const StateType*> types{};  ///< as StateTable::types()
+  bool paged = false;  ///< a cold tier may have parts of its values apart (detail/paged_map.h)
 };
 
 /// What an operator's snapshot() writes to, between two batches, while nothing is suspended.

@@ -1,6 +1,10 @@
 #include "checkpoint/canonical_state.h"
 
 #include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -8,9 +12,11 @@
 #include "levada/assert.h"
 #include "levada/detail/cold_queue.h"
 #include "levada/detail/key_groups.h"
+#include "levada/detail/state_names.h"
 #include "levada/error.h"
 
 #include "checkpoint/state_file.h"
+#include "core/schema.h"
 
 namespace levada {
 namespace {
@@ -33,19 +39,22 @@ struct EntryWalk {
   EncodingWalk value;
 };
 
-EncodingWalk walk_of(const StateFileReader::Table& table, const Schema& schema, const OpaqueTypes& known) {
+EncodingWalk walk_of(const std::string& node, const std::string& table, const Schema& schema,
+                     const OpaqueTypes& known) {
   std::string missing;
   auto walk = EncodingWalk::of(schema, known, &missing);
   if (walk) return *std::move(walk);
-  throw StateError("state '" + table.name + "' of '" + table.node + "' is made of " + missing +
+  throw StateError("state '" + table + "' of '" + node + "' is made of " + missing +
                    ", which this program does not have: its entries cannot be told apart");
 }
 
 EntryWalk entry_walk_of(const StateFileReader::Table& table, const OpaqueTypes& known) {
   const std::vector<Schema> parts = parse_table_schema(table.schema);
   EntryWalk walk;
-  for (std::size_t i = 0; i + 1 < parts.size(); ++i) walk.key.push_back(walk_of(table, parts[i], known));
-  walk.value = walk_of(table, parts.back(), known);
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    walk.key.push_back(walk_of(table.node, table.name, parts[i], known));
+  }
+  walk.value = walk_of(table.node, table.name, parts.back(), known);
   return walk;
 }
 
@@ -58,6 +67,78 @@ struct CanonicalState::Work {
   struct Table {
     std::string schema;
     std::map<Place, std::vector<Written>> blocks;
+  };
+
+  // Large maps, of which a cold tier has the entries in pages (detail/paged_map.h): what the state files have of the
+  // pages of one key group is in memory at once.
+  class Maps {
+   public:
+    // `first` is the schema of a page's first key, `number` that of the pages' table in the tier.
+    Maps(Work& work, const Table& pages, Schema first, std::uint32_t number)
+        : work_(work), pages_(pages), first_schema_(std::move(first)), number_(number) {}
+
+    // A key and its directory: goes out as the key and its map.
+    void put(std::string_view key, std::string_view directory) {
+      begin_group();
+      if (!first_) first_ = walk_of(work_.at->first.first, work_.at->first.second, first_schema_, work_.reading.opaque);
+      Bytes page_key(key), body;
+      std::uint64_t entries = 0;
+      View in(directory);
+      for (std::uint64_t count = in.take_varint(); count > 0; --count) {
+        first_->skip(in);
+        page_key.resize(key.size());
+        put_number(page_key, in.take_number<std::uint64_t>());
+        const bool lives_for_ever = in.take_number<std::int64_t>() == INT64_MAX;
+        const std::optional<Bytes> found = find(page_key);
+        if (!found && lives_for_ever) {
+          throw StateError("'" + work_.state.state->name() + "' lacks a page of a map of '" + work_.out_name.second +
+                           "'");
+        }
+        if (!found) continue;  // it was too old
+        View page(*found);
+        entries += page.take_varint();
+        body.append(page.data(), page.size());
+      }
+      if (entries == 0) return;
+      work_.filling.bytes += key;
+      put_varint(work_.filling.bytes, entries);
+      work_.put({}, body);
+    }
+
+   private:
+    void begin_group() {
+      if (group_ == work_.group) return;
+      group_ = work_.group;
+      newer_.clear();
+      const auto blocks = pages_.blocks.find({work_.group, 0});
+      if (blocks == pages_.blocks.end()) return;
+      for (Written block : blocks->second) {
+        block.file->read_block(*block.block, block.bytes);
+        work_.each_entry(block, [&](std::string_view key, std::string_view page) {
+          newer_[Bytes(key)] = block.block->removed ? std::nullopt : std::optional<Bytes>(page);
+        });
+      }
+    }
+
+    std::optional<Bytes> find(const Bytes& key) {
+      const auto known = newer_.find(key);
+      if (known != newer_.end()) return known->second;
+      Bytes full;
+      detail::put_cold_prefix(full, work_.group, number_, 0);
+      full += key;
+      ColdValues values;
+      const std::string_view wanted = full;
+      work_.tier->get({&wanted, 1}, values);
+      return values.found[0] ? std::optional(std::move(values.values[0])) : std::nullopt;
+    }
+
+    Work& work_;
+    const Table& pages_;
+    const Schema first_schema_;
+    std::optional<EncodingWalk> first_;
+    const std::uint32_t number_;
+    std::optional<std::uint32_t> group_;
+    std::unordered_map<Bytes, std::optional<Bytes>> newer_;  // than what the tier has; no value: it is gone
   };
 
   Work(FileSystem& files, std::shared_ptr<const RestoredCheckpoint> from, std::size_t subtask,
@@ -94,24 +175,55 @@ struct CanonicalState::Work {
     return key_group_range(number, checkpoint->manifest().max_parallelism, node->parallelism);
   }
 
-  // One table at a time; false: there is no more.
+  // One table at a time; false: there is no more. Pages are read with their directories.
   bool begin_table() {
+    while (at != tables.end() && is_of_pages(at->first)) ++at;
     if (at == tables.end()) return false;
     if (!tier) tier = reading.backend->open(reading.place, state.cold.get());
     range = range_of(at->first.first);
     group = range.first;
     group_begun = false;
-    outs.clear();
-    out_of(at->second.schema);  // also when it is empty
+    out_name = at->first;
+    out_schema = at->second.schema;
+    maps.reset();
+    if (at->first.second.starts_with(detail::kDirectoryPrefix)) begin_maps();
+    out_of(out_schema);  // also when it is empty
     in_table = true;
     return true;
   }
 
+  bool is_of_pages(const Name& name) const {
+    if (!name.second.starts_with(detail::kPagesPrefix)) return false;
+    const std::string member = name.second.substr(detail::kPagesPrefix.size());
+    return tables.contains({name.first, detail::map_directory_name(member)});
+  }
+
   // Of a table's entries those of each schema are a table of the file.
   std::uint32_t out_of(const std::string& schema) {
-    const auto [place, fresh] = outs.try_emplace(schema);
-    if (fresh) place->second = writer.begin_table(at->first.first, at->first.second, schema);
+    const auto [place, fresh] = outs.try_emplace({out_name, schema});
+    if (fresh) place->second = writer.begin_table(out_name.first, out_name.second, schema);
     return place->second;
+  }
+
+  // The table at hand is of directories: what goes out is the maps.
+  void begin_maps() {
+    const std::string name = at->first.second.substr(detail::kDirectoryPrefix.size());
+    const auto whole = tables.find({at->first.first, detail::state_table_name(name)});
+    const auto pages = tables.find({at->first.first, detail::map_pages_name(name)});
+    if (whole == tables.end() || pages == tables.end()) {
+      throw StateError("'" + state.state->name() + "' has directories of maps of '" + at->first.first +
+                       "' without their pages");
+    }
+    out_name = whole->first;
+    out_schema = whole->second.schema;
+    Schema directory = parse_table_schema(at->second.schema).back();
+    const bool known = directory.shape == Schema::Shape::kList && directory.parts[0].shape == Schema::Shape::kTuple &&
+                       directory.parts[0].parts.size() == 3;
+    if (!known) {
+      throw StateError("state '" + at->first.second + "' of '" + at->first.first + "' has a schema of another kind");
+    }
+    maps.emplace(*this, pages->second, std::move(directory.parts[0].parts[0]),
+                 detail::ColdQueue::table_number(pages->first.first, pages->first.second));
   }
 
   const EntryWalk& walk(const StateFileReader::Table& table) {
@@ -131,25 +243,41 @@ struct CanonicalState::Work {
     at->second.blocks.erase(blocks);
     for (Written& block : written) {
       block.file->read_block(*block.block, block.bytes);
-      if (block.block->removed) continue;
+      if (block.block->removed || maps) continue;
       written_bytes += block.bytes.size();
       writer.put_block(out_of(block.table->schema),
                        {name_space, group, block.block->entries, Bytes(block.bytes)});
     }
+    if (!maps) return;
+    for (const Written& block : written) {
+      if (block.block->removed) continue;
+      each_entry(block, [&](std::string_view key, std::string_view value) { maps->put(key, value); });
+    }
+  }
+
+  // Calls f(key, value) for the entries of a block, which has been read.
+  template <class F>
+  void each_entry(const Written& block, F f) {
+    const EntryWalk& parts = walk(*block.table);
+    View in(block.bytes);
+    const auto taken_since = [&in](const char* begin) {
+      return std::string_view(begin, static_cast<std::size_t>(in.data() - begin));
+    };
+    for (std::uint32_t i = 0; i < block.block->entries; ++i) {
+      const char* const begin = in.data();
+      for (const EncodingWalk& part : parts.key) part.skip(in);
+      const std::string_view key = taken_since(begin);
+      const char* const value = in.data();
+      if (!block.block->removed) parts.value.skip(in);
+      f(key, taken_since(value));
+    }
+    if (!in.empty()) throw StateError("'" + block.file->name() + "' has a block with more bytes than entries");
   }
 
   // What the tier has of their keys is old.
   void note_keys() {
     for (const Written& block : written) {
-      const EntryWalk& parts = walk(*block.table);
-      View in(block.bytes);
-      for (std::uint32_t i = 0; i < block.block->entries; ++i) {
-        const char* const begin = in.data();
-        for (const EncodingWalk& part : parts.key) part.skip(in);
-        newer.emplace(begin, static_cast<std::size_t>(in.data() - begin));
-        if (!block.block->removed) parts.value.skip(in);
-      }
-      if (!in.empty()) throw StateError("'" + block.file->name() + "' has a block with more bytes than entries");
+      each_entry(block, [&](std::string_view key, std::string_view) { newer.insert(key); });
     }
   }
 
@@ -158,7 +286,7 @@ struct CanonicalState::Work {
     filling.name_space = place_name;
     filling.key_group = group;
     written_bytes += filling.bytes.size();
-    writer.put_block(out_of(at->second.schema), std::exchange(filling, {}));
+    writer.put_block(out_of(out_schema), std::exchange(filling, {}));
   }
   void finish_place() {
     if (!in_place) return;
@@ -198,12 +326,19 @@ struct CanonicalState::Work {
     }
     const std::string_view key = full.substr(detail::kColdPrefixBytes);
     if (!newer.contains(key)) {
-      filling.bytes += key;
-      filling.bytes += cursor->value();
-      ++filling.entries;
-      if (filling.bytes.size() >= kBlockBytes) put_out();
+      if (maps) {
+        maps->put(key, cursor->value());
+      } else {
+        put(key, cursor->value());
+      }
     }
     cursor->next();
+  }
+  void put(std::string_view key, std::string_view value) {
+    filling.bytes += key;
+    filling.bytes += value;
+    ++filling.entries;
+    if (filling.bytes.size() >= kBlockBytes) put_out();
   }
 
   void finish_table() {
@@ -245,7 +380,10 @@ struct CanonicalState::Work {
   std::map<Name, Table>::iterator at;
   bool in_table = false;
   KeyGroupRange range;
-  std::map<std::string, std::uint32_t> outs;  // tables of the file, by schema
+  std::optional<Maps> maps;  // when the table is of directories
+  Name out_name;             // the table that its entries are of in a savepoint
+  std::string out_schema;
+  std::map<std::pair<Name, std::string>, std::uint32_t> outs;  // tables of the file, by their schemas
   // ... its key group, ...
   std::uint32_t group = 0;
   bool group_begun = false;

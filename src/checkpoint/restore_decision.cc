@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "levada/detail/state_names.h"
 #include "levada/error.h"
 
 #include "core/state_migration.h"
@@ -194,6 +195,7 @@ class Decision {
     for (const auto& [name, state] : states) {
       const auto same = [&, wanted = &name](const StateSpec& spec) { return spec.name == *wanted; };
       if (node != nullptr && std::any_of(node->states.begin(), node->states.end(), same)) continue;
+      if (decide_part(node, uid, detail::whole_state_name(name), states)) continue;
       const RestoredKind kind = state.keyed ? RestoredKind::kKeyedState : RestoredKind::kOperatorState;
       if (node != nullptr && node->undeclared) {
         add(kind, uid, name, RestoreVerdict::kRestored, {"as far as its operator can read it"});
@@ -202,6 +204,21 @@ class Decision {
       unwanted(kind, uid, name,
                node == nullptr ? no_step(uid) : "the step with that uid has no such state");
     }
+  }
+
+  // What a cold tier has apart of the values of a state: what becomes of it was said of the whole, unless that is
+  // none any more that has such. False: it is no part.
+  bool decide_part(const RestoringNode* node, const std::string& uid, const std::string& whole,
+                   const WrittenStates& states) {
+    if (!states.contains(whole)) return false;
+    if (node == nullptr) return true;
+    const auto same = [&](const StateSpec& spec) { return spec.name == whole; };
+    const auto spec = std::find_if(node->states.begin(), node->states.end(), same);
+    if (spec == node->states.end() || spec->paged) return true;
+    add(RestoredKind::kKeyedState, uid, whole, RestoreVerdict::kRefused,
+        {"it was a MapState in a cold tier, whose large maps are there in pages; begin with a savepoint, which "
+         "make_savepoint() makes of a checkpoint"});
+    return true;
   }
 
   // Output that waits to be published needs its sink.

@@ -77,7 +77,7 @@ class ProcessOperator final : public Operator {
     kernel_->snapshot(context);
   }
 
-  StateTable* state_table(std::string_view name) override { return kernel_->state_table(name); }
+  StateLookUp* state_look_up(std::string_view name) override { return kernel_->state_look_up(name); }
 
   std::size_t process(std::size_t input, BatchPtr& batch, std::size_t first_row, Output& out) override {
     begin();

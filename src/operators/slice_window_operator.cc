@@ -58,7 +58,7 @@ class SliceWindowOperator final : public Operator {
     context.put_table(kernel_->table());
   }
 
-  StateTable* state_table(std::string_view name) override {
+  StateLookUp* state_look_up(std::string_view name) override {
     return name == kernel_->table().name() ? &kernel_->table() : nullptr;
   }
 

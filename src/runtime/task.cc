@@ -180,10 +180,10 @@ void Task::answer(StateQueryCall& call) {
   try {
     for (const auto& stage : chain_->stages()) {
       if (stage->state_id != call.state_id) continue;
-      StateTable* const table = stage->op->state_table(call.state);
-      if (table == nullptr) throw StateError("query: '" + call.state_id + "' has no state '" + call.state + "'");
+      StateLookUp* const state = stage->op->state_look_up(call.state);
+      if (state == nullptr) throw StateError("query: '" + call.state_id + "' has no state '" + call.state + "'");
       Bytes value;
-      const bool found = table->find_value(call.name_space, call.hash, View(call.key), value);
+      const bool found = state->find_value(call.name_space, call.hash, View(call.key), value);
       call.answer.set_value(found ? std::optional(std::move(value)) : std::nullopt);
       return;
     }

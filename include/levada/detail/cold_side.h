@@ -80,6 +80,20 @@ class ColdSide {
     const auto key_at = [&](std::size_t) -> typename Table::KeyView { return key; };
     fetch(space, &hash, key_at, 0, 1);
   }
+  /// What the tier has of a key that the table does not have.
+  template <class Space, class KeyView>
+  bool read(Space& space, std::uint64_t hash, KeyView&& key, typename Table::Value& into) {
+    if (!space.cold) return false;
+    misses_.clear();
+    put_prefix(misses_.bytes(), space, table_.group_of(space, hash));
+    put_key(misses_.bytes(), key);
+    misses_.add();
+    misses_.look_up(tier_);
+    if (!misses_.found(0)) return false;
+    View in(misses_.value(0));
+    Serde<typename Table::Value>::read(in, into);
+    return true;
+  }
   /// The same as make_ready() without rows.
   template <class Space>
   void make_room(Space& space) {

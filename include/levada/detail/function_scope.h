@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "levada/detail/state_names.h"
 #include "levada/detail/stored_key.h"
 #include "levada/operator.h"
 #include "levada/state_backend.h"
@@ -76,7 +77,7 @@ class BoundState {
   virtual void restore(const RestoredState& state, const OperatorContext& context) = 0;
   virtual void snapshot(SnapshotContext& context) = 0;
   /// Of keyed state.
-  virtual StateTable* table() { return nullptr; }
+  virtual StateLookUp* look_up() { return nullptr; }
   /// The rows with these hashes come next.
   virtual void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) {
     static_cast<void>(hashes), static_cast<void>(first), static_cast<void>(last);
@@ -98,8 +99,5 @@ struct FunctionScope {
     changed.clear();
   }
 };
-
-/// The name in checkpoints of the state that a function calls `name`.
-inline std::string state_table_name(const std::string& name) { return "state/" + name; }
 
 }  // namespace levada::detail

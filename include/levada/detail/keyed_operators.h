@@ -44,7 +44,9 @@ class RollingOperator final : public Operator {
     state.read_table(*table_, context_->key_groups.first, context_->key_groups.last);
   }
   void snapshot(SnapshotContext& context) override { context.put_table(*table_); }
-  StateTable* state_table(std::string_view name) override { return name == table_->name() ? table_.get() : nullptr; }
+  StateLookUp* state_look_up(std::string_view name) override {
+    return name == table_->name() ? table_.get() : nullptr;
+  }
 
   std::size_t process(std::size_t, BatchPtr& batch, std::size_t first_row, Output& out) override {
     const KeyColumn<K> keys = selector_->keys(*batch);

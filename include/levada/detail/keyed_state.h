@@ -14,45 +14,34 @@
 #include <vector>
 
 #include "levada/detail/keyed_scope.h"
+#include "levada/detail/state_names.h"
 #include "levada/detail/stored_state.h"
 #include "levada/detail/typed_table.h"
 #include "levada/state.h"
 
 namespace levada::detail {
 
-/// The table of one state; V is what is kept of a key.
-template <class K, class V>
-class KeyedTable : public BoundState, private ColdState<K> {
+/// A table of state, whatever its keys are: snapshots, restores, and what is too old leaves it.
+template <class TableKey, class V>
+class StateStore : public BoundState {
  public:
-  using Table = TypedTable<K, V>;
+  using Table = TypedTable<TableKey, V>;
   using Entry = typename Table::Entry;
 
-  KeyedTable(const KeyedMember& member, KeyedScope<K>& scope)
-      : scope_(scope),
-        table_(state_table_name(member.name()), *scope.context),
+  StateStore(std::string table_name, const KeyedMember& member, FunctionScope& scope)
+      : table_(std::move(table_name), *scope.context),
         space_(table_.space(0)),
+        time_(scope.time),
         ttl_us_(member.options().ttl.count()),
-        refreshes_(member.options().update == TtlUpdate::kOnReadAndWrite) {
-    if (table_.has_cold_tier()) scope.cold.push_back(this);
-  }
+        refreshes_(member.options().update == TtlUpdate::kOnReadAndWrite) {}
 
   void restore(const RestoredState& state, const OperatorContext& context) override {
     state.read_table(table_, context.key_groups.first, context.key_groups.last);
   }
-  StateTable* table() override { return &table_; }
+  StateLookUp* look_up() override { return &table_; }
   void snapshot(SnapshotContext& context) override {
     if constexpr (Expires<V>) table_.leave_out(before());
     context.put_table(table_);
-  }
-  void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) override {
-    table_.prefetch(space_, hashes, first, last);
-  }
-  void settle() override {
-    if constexpr (!kFlat<V>) {
-      if (changed_ == nullptr) return;
-      table_.charge_change(space_, changed_bytes_, heap_bytes_of(changed_->value));
-      changed_ = nullptr;
-    }
   }
   void clean(std::size_t slots) override {
     if constexpr (Expires<V>) {
@@ -63,10 +52,93 @@ class KeyedTable : public BoundState, private ColdState<K> {
   }
 
  protected:
+  std::int64_t now() const { return time_->now.time_since_epoch().count(); }
+  std::int64_t ttl_us() const { return ttl_us_; }
+  /// What was updated at or before that has expired.
+  std::int64_t before() const { return now() - ttl_us_; }
+  /// True when reading makes young again.
+  bool refreshes() const { return refreshes_; }
+
+  Table table_;
+  typename Table::Space& space_;
+  Bytes key_bytes_;  // of a key that is looked for
+
+ private:
+  // Looks at `slots` more slots, round and round.
+  void find_expired(std::size_t slots) {
+    constexpr std::size_t kBlock = 32;
+    std::uint32_t found[kBlock];
+    for (std::size_t looked = 0, groups = 0; looked < slots && groups <= space_.groups.size();) {
+      auto& group = space_.groups[clean_group_];
+      if (clean_slot_ >= group.slots()) {
+        clean_group_ = (clean_group_ + 1) % space_.groups.size();
+        clean_slot_ = 0;
+        ++groups;
+        continue;
+      }
+      const std::size_t first = clean_slot_;
+      const std::size_t count = table_.live_slots(space_, group, clean_slot_, found, kBlock);
+      looked += clean_slot_ - first;
+      for (std::size_t i = 0; i < count; ++i) {
+        const Entry& entry = group.slot(found[i]);
+        if (!entry.value.has_expired(before())) continue;
+        entry.key.copy_to(expired_.emplace_back(entry.key.hash(), TableKey{}).second);
+      }
+    }
+  }
+
+  void forget(std::uint64_t hash, typename Table::KeyView key) {
+    Entry& entry = table_.at(space_, hash, key);
+    const std::size_t bytes = heap_bytes_of(entry.value);
+    const bool nothing_left = entry.value.forget(before());
+    table_.charge_change(space_, bytes, heap_bytes_of(entry.value));
+    if (nothing_left) table_.remove(space_, hash, key);
+  }
+
+  const FunctionTime* const time_;
+  const std::int64_t ttl_us_;
+  const bool refreshes_;
+  std::size_t clean_group_ = 0;
+  std::size_t clean_slot_ = 0;
+  std::vector<std::pair<std::uint64_t, TableKey>> expired_;
+};
+
+/// The table of one state; V is what is kept of a key.
+template <class K, class V>
+class KeyedTable : public StateStore<K, V>, private ColdState<K> {
+ public:
+  using Base = StateStore<K, V>;
+  using typename Base::Entry;
+  using typename Base::Table;
+
+  KeyedTable(std::string table_name, const KeyedMember& member, KeyedScope<K>& scope)
+      : Base(std::move(table_name), member, scope), scope_(scope) {
+    if (table_.has_cold_tier()) scope.cold.push_back(this);
+  }
+  KeyedTable(const KeyedMember& member, KeyedScope<K>& scope)
+      : KeyedTable(state_table_name(member.name()), member, scope) {}
+
+  void prefetch(const std::uint64_t* hashes, std::size_t first, std::size_t last) override {
+    table_.prefetch(space_, hashes, first, last);
+  }
+  void settle() override {
+    if constexpr (!kFlat<V>) {
+      if (changed_ == nullptr) return;
+      table_.charge_change(space_, changed_bytes_, heap_bytes_of(changed_->value));
+      changed_ = nullptr;
+    }
+  }
+
+ protected:
   /// The entry of the key at hand, to be read; null when there is none.
   const Entry* find_entry() {
     CurrentKey<K>& current = key_at_hand();
     return table_.find(space_, current.hash(), current.view());
+  }
+  /// The same, when it is in the table.
+  const Entry* peek_entry() {
+    CurrentKey<K>& current = key_at_hand();
+    return table_.peek(space_, current.hash(), current.view());
   }
   /// The entry of the key at hand, to be changed.
   Entry& entry_at(bool& created) {
@@ -89,11 +161,9 @@ class KeyedTable : public BoundState, private ColdState<K> {
     table_.remove(space_, current.hash(), current.view());
   }
 
-  std::int64_t now() const { return scope_.time->now.time_since_epoch().count(); }
-  /// What was updated at or before that has expired.
-  std::int64_t before() const { return now() - ttl_us_; }
-  /// True when reading makes young again.
-  bool refreshes() const { return refreshes_; }
+  using Base::key_bytes_;
+  using Base::space_;
+  using Base::table_;
 
  private:
   void make_ready(const KeyColumn<K>& keys, const std::uint64_t* hashes, std::size_t first,
@@ -121,48 +191,9 @@ class KeyedTable : public BoundState, private ColdState<K> {
     return entry;
   }
 
-  // Looks at `slots` more slots, round and round.
-  void find_expired(std::size_t slots) {
-    constexpr std::size_t kBlock = 32;
-    std::uint32_t found[kBlock];
-    for (std::size_t looked = 0, groups = 0; looked < slots && groups <= space_.groups.size();) {
-      auto& group = space_.groups[clean_group_];
-      if (clean_slot_ >= group.slots()) {
-        clean_group_ = (clean_group_ + 1) % space_.groups.size();
-        clean_slot_ = 0;
-        ++groups;
-        continue;
-      }
-      const std::size_t first = clean_slot_;
-      const std::size_t count = table_.live_slots(space_, group, clean_slot_, found, kBlock);
-      looked += clean_slot_ - first;
-      for (std::size_t i = 0; i < count; ++i) {
-        const Entry& entry = group.slot(found[i]);
-        if (!entry.value.has_expired(before())) continue;
-        entry.key.copy_to(expired_.emplace_back(entry.key.hash(), K{}).second);
-      }
-    }
-  }
-
-  void forget(std::uint64_t hash, typename Table::KeyView key) {
-    Entry& entry = table_.at(space_, hash, key);
-    const std::size_t bytes = heap_bytes_of(entry.value);
-    const bool nothing_left = entry.value.forget(before());
-    table_.charge_change(space_, bytes, heap_bytes_of(entry.value));
-    if (nothing_left) table_.remove(space_, hash, key);
-  }
-
   KeyedScope<K>& scope_;
-  Table table_;
-  typename Table::Space& space_;
-  const std::int64_t ttl_us_;
-  const bool refreshes_;
   Entry* changed_ = nullptr;  // what the function may be changing
   std::size_t changed_bytes_ = 0;
-  std::size_t clean_group_ = 0;
-  std::size_t clean_slot_ = 0;
-  std::vector<std::pair<std::uint64_t, K>> expired_;
-  Bytes key_bytes_;
 };
 
 template <class K, class T, bool kTimed>
@@ -278,7 +309,7 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
     Map& map = this->entry_at(created).value;
     const auto [found, fresh] = map.entries.try_emplace(key);
     if (fresh) map.parts_heap_bytes += Map::heap_bytes_of_entry(*found);
-    open(found->second);
+    open(*found);
     if constexpr (kTimed) {
       if (found->second.has_expired(this->before())) found->second.value = MV{};
       found->second.updated_us = this->now();
@@ -324,25 +355,47 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
     Base::settle();
   }
 
- private:
-  using Value = MapValue<MV, kTimed>;
-
-  template <class Stored>
-  static auto& value_of(Stored& stored) {
-    if constexpr (kTimed) {
-      return stored.value;
-    } else {
-      return stored;
-    }
+  /// The map of the key at hand; null when it has none.
+  const Map* find_map() {
+    const auto* entry = this->find_entry();
+    return entry == nullptr ? nullptr : &entry->value;
+  }
+  const Map* peek_map() {
+    const auto* entry = this->peek_entry();
+    return entry == nullptr ? nullptr : &entry->value;
+  }
+  /// Takes the map out; `opened` becomes the keys of entries that the function may change still. REQUIRES: there
+  /// is one.
+  Map take(std::vector<const MK*>& opened) {
+    for (const Open& open : open_) opened.push_back(open.key);
+    settle();
+    bool created;
+    Map& map = this->entry_at(created).value;
+    Map taken = std::exchange(map, Map{});
+    this->remove_entry();
+    return taken;
+  }
+  /// Puts a map where none was.
+  void give(Map&& map) {
+    bool created;
+    this->entry_at(created).value = std::move(map);
   }
 
+ private:
+  using Value = MapValue<MV, kTimed>;
+  struct Open {
+    const MK* key;
+    Value* value;
+    std::size_t bytes;
+  };
+
   // The function may change a value until it is closed.
-  void open(Value& value) {
+  void open(typename Map::Entries::value_type& entry) {
     if constexpr (!kFlat<Value>) {
-      for (const auto& [known, bytes] : open_) {
-        if (known == &value) return;
+      for (const Open& known : open_) {
+        if (known.value == &entry.second) return;
       }
-      open_.emplace_back(&value, heap_bytes_of(value));
+      open_.push_back({&entry.first, &entry.second, heap_bytes_of(entry.second)});
     }
   }
   void close() {
@@ -350,12 +403,12 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
       if (open_.empty()) return;
       bool created;
       Map& map = this->entry_at(created).value;
-      for (const auto& [value, bytes] : open_) map.parts_heap_bytes += heap_bytes_of(*value) - bytes;
+      for (const Open& open : open_) map.parts_heap_bytes += heap_bytes_of(*open.value) - open.bytes;
       open_.clear();
     }
   }
 
-  std::vector<std::pair<Value*, std::size_t>> open_;
+  std::vector<Open> open_;
 };
 
 template <class Timed, class Untimed, class Member, class K>
@@ -387,10 +440,6 @@ template <class K, class T>
 std::unique_ptr<BoundState> bind_state(ListState<T>& member, KeyedScope<K>& scope) {
   return bind_keyed<KeyedList<K, T, true>, KeyedList<K, T, false>>(member, scope);
 }
-template <class K, class MK, class MV>
-std::unique_ptr<BoundState> bind_state(MapState<MK, MV>& member, KeyedScope<K>& scope) {
-  return bind_keyed<KeyedMap<K, MK, MV, true>, KeyedMap<K, MK, MV, false>>(member, scope);
-}
 
 /// The states of keyed members, for the graph.
 template <class K, class Timed, class Untimed>
@@ -416,7 +465,9 @@ StateSpec spec_of(const ListState<T>& member) {
 }
 template <class K, class MK, class MV>
 StateSpec spec_of(const MapState<MK, MV>& member) {
-  return keyed_member_spec<K, StoredMap<MK, MV, true>, StoredMap<MK, MV, false>>(member);
+  StateSpec spec = keyed_member_spec<K, StoredMap<MK, MV, true>, StoredMap<MK, MV, false>>(member);
+  spec.paged = true;
+  return spec;
 }
 
 }  // namespace levada::detail

@@ -17,7 +17,7 @@
 #include "levada/detail/function_members.h"
 #include "levada/detail/key.h"
 #include "levada/detail/keyed_scope.h"
-#include "levada/detail/keyed_state.h"
+#include "levada/detail/paged_map.h"
 #include "levada/detail/stream.h"
 #include "levada/detail/unkeyed_state.h"
 #include "levada/operator.h"
@@ -39,7 +39,7 @@ class ProcessKernel {
   virtual void begin() = 0;
   virtual void snapshot(SnapshotContext& context) = 0;
   /// The keyed state of that name in checkpoints; null when there is none.
-  virtual StateTable* state_table(std::string_view name) = 0;
+  virtual StateLookUp* state_look_up(std::string_view name) = 0;
   /// As Operator::process().
   virtual std::size_t process(std::size_t input, const Batch& batch, std::size_t first_row,
                               Output& out) = 0;
@@ -120,10 +120,10 @@ class FunctionKernel : public ProcessKernel {
   void snapshot(SnapshotContext& context) override {
     for (const auto& bound : states_) bound->snapshot(context);
   }
-  StateTable* state_table(std::string_view name) override {
+  StateLookUp* state_look_up(std::string_view name) override {
     for (const auto& bound : states_) {
-      StateTable* const table = bound->table();
-      if (table != nullptr && table->name() == name) return table;
+      StateLookUp* const state = bound->look_up();
+      if (state != nullptr && state->name() == name) return state;
     }
     return nullptr;
   }

@@ -79,6 +79,20 @@ struct StoredList {
 template <class V, bool kTimed>
 using MapValue = std::conditional_t<kTimed, Expiring<V>, V>;
 
+/// The value in what a map keeps of it.
+template <class V>
+V& value_of(V& stored) {
+  return stored;
+}
+template <class V>
+V& value_of(Expiring<V>& stored) {
+  return stored.value;
+}
+template <class V>
+const V& value_of(const Expiring<V>& stored) {
+  return stored.value;
+}
+
 /// A map in the order of its keys.
 template <class K, class V, bool kTimed>
 struct StoredMap {

@@ -280,6 +280,19 @@ class TypedTable final : public StateTable {
     return entry != nullptr && space.lives(*entry) ? entry : nullptr;
   }
 
+  /// The value of the key, to be read, without bringing its entry into the table: `scratch` may hold it. Null when
+  /// there is none.
+  const V* read(Space& space, std::uint64_t hash, KeyView key, V& scratch) {
+    const Entry* const entry = look_up(space, hash, key);
+    if (entry != nullptr) return space.lives(*entry) ? &entry->value : nullptr;
+    return cold_ && cold_->read(space, hash, key, scratch) ? &scratch : nullptr;
+  }
+  /// The entry of the key, to be read, when the table has it; the tier is not asked.
+  const Entry* peek(Space& space, std::uint64_t hash, KeyView key) {
+    const Entry* const entry = look_up(space, hash, key);
+    return entry != nullptr && space.lives(*entry) ? entry : nullptr;
+  }
+
   /// The entry of the key, ready to be written, when a look at one bucket is enough to find it; else null, and
   /// at() is to be asked. Inlined where rows pass.
   Entry* at_home(Space& space, std::uint64_t hash, KeyView key) {

@@ -44,6 +44,23 @@ std::string text_key(std::uint64_t key) {
   return text;
 }
 
+struct Folded {
+  std::int64_t total = 0, count = 0;
+};
+LEVADA_RECORD(Folded, total, count)
+
+// The rolling reduce of keys that are entries of a few large maps.
+struct FoldInMaps {
+  levada::MapState<std::uint64_t, Folded> maps{"maps"};
+
+  void process(const Row& row, levada::KeyedContext<std::uint64_t, Total>& ctx) {
+    Folded& folded = maps.get(row.key);
+    folded.total += static_cast<std::int64_t>(row.value);
+    ++folded.count;
+    ctx.emit({row.key, folded.total, folded.count});
+  }
+};
+
 void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, ChecksumSink::Shared& shared) {
   const auto totals = [&](const auto& stream, const auto& key) {
     stream
@@ -60,6 +77,15 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Check
                           .uid("rows");
   if (job.text) {
     return totals(stream.key_by([](const Row& row) { return text_key(row.key); }), levada::max(&Row::key));
+  }
+  if (job.name.find("map") != std::string_view::npos) {
+    constexpr std::uint64_t kMaps = 10;
+    stream.key_by([](const Row& row) { return row.key % kMaps; })
+        .process<Total>(FoldInMaps{})
+        .uid("totals")
+        .for_each(ChecksumSink(shared))
+        .uid("sink");
+    return;
   }
   const auto by_key = stream.key_by(&Row::key);
   if (job.name.find("tumble") != std::string_view::npos) {

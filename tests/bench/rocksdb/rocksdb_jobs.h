@@ -30,6 +30,7 @@ inline constexpr ColdJob kColdJobs[] = {
     {"rocksdb_slide_1k", 1'000, 1'000'000, 40'000'000, std::size_t{1} << 30},
     {"rocksdb_reduce_10m_zipf", 10'000'000, 1'000'000, 10'000'000, std::size_t{256} << 20, true, true},
     {"rocksdb_reduce_10m_uniform", 10'000'000, 1'000'000, 5'000'000, std::size_t{256} << 20, false, true},
+    {"rocksdb_map_1m", 1'000'000, 1'000'000, 5'000'000, std::size_t{2} << 30},
     {"rocksdb_reduce_50m", 50'000'000, 1'000'000, 100'000'000, std::size_t{512} << 20, false, false, true},
     {"rocksdb_reduce_10m_string", 10'000'000, 1'000'000, 30'000'000, std::size_t{512} << 20, false, false, true, true},
 };

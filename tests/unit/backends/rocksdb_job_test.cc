@@ -57,7 +57,9 @@ class Parts {
  public:
   explicit Parts(std::uint64_t more = 20'000) : more_(more) {}
 
-  auto rows(StreamEnvironment& env, bool last) {
+  auto rows(StreamEnvironment& env, bool last) { return stream(env, last).key_by(&Row::key); }
+
+  DataStream<Row> stream(StreamEnvironment& env, bool last) {
     if (last) total_ = made_->load() + more_;
     GenerateOptions options{.rate = 40'000, .splits = 2};
     if (last) options = {.rows = total_, .splits = 2};
@@ -67,10 +69,7 @@ class Parts {
       }
       return make_row(i);
     };
-    return env
-        .generate<Row>(make, options, event_time(&Row::at, {.bounded_out_of_orderness = 1ms}))
-        .uid("rows")
-        .key_by(&Row::key);
+    return env.generate<Row>(make, options, event_time(&Row::at, {.bounded_out_of_orderness = 1ms})).uid("rows");
   }
   // Of all parts, once the last has begun.
   std::uint64_t total() const { return total_; }
@@ -322,6 +321,117 @@ TEST(RocksDbJob, MovesWhatFunctionsKeepAndForgetToMemoryAndBackBySavepoints) {
     ASSERT_GE(--left[std::pair(row.key, row.value)], 0);
   }
   EXPECT_EQ(collected.rows().size(), parts.total());
+}
+
+// ---- large maps
+
+struct Note {
+  std::int64_t count = 0;
+  std::string text;
+};
+LEVADA_RECORD(Note, count, text)
+
+struct Noted {
+  std::int64_t shelf = 0, place = 0, count = 0, near = 0;  // notes of places near by, of all counts
+};
+LEVADA_RECORD(Noted, shelf, place, count, near)
+
+constexpr std::int64_t kShelves = 10, kPlaces = 2'000;
+constexpr std::int64_t kNear = 20;
+
+std::int64_t shelf_of(const Row& row) { return row.key % kShelves; }
+std::int64_t place_of(const Row& row) { return row.key / kShelves % kPlaces; }
+std::string text_of(std::int64_t place) { return std::string(100, '=') + std::to_string(place); }
+// What a row takes away besides.
+std::int64_t other_place(std::int64_t place, std::int64_t count) { return (place * 31 + count) % kPlaces; }
+
+// Many notes a key.
+struct Shelves {
+  MapState<std::int64_t, Note> notes{"notes"};
+
+  void process(const Row& row, KeyedContext<std::int64_t, Noted>& ctx) {
+    const std::int64_t place = place_of(row);
+    Note& note = notes.get(place);
+    note.text = text_of(place);
+    const std::int64_t count = ++note.count;
+    std::int64_t near = 0;
+    notes.for_each(place - kNear, place + kNear, [&](std::int64_t other, const Note& known) {
+      if (known.text == text_of(other)) near += known.count;
+    });
+    notes.erase(other_place(place, count));
+    ctx.emit({ctx.key(), place, count, near});
+  }
+};
+
+using Places = std::map<std::int64_t, std::int64_t>;  // to counts
+// What the rows say of the shelves, row by row.
+std::map<std::int64_t, Places> shelves_after(const std::vector<Noted>& rows) {
+  std::map<std::int64_t, Places> shelves;
+  for (const Noted& row : rows) {
+    Places& places = shelves[row.shelf];
+    EXPECT_EQ(row.count, ++places[row.place]) << row.shelf << " " << row.place;
+    std::int64_t near = 0;
+    for (auto at = places.lower_bound(row.place - kNear); at != places.end() && at->first < row.place + kNear; ++at) {
+      near += at->second;
+    }
+    EXPECT_EQ(row.near, near) << row.shelf << " " << row.place;
+    places.erase(other_place(row.place, row.count));
+    if (::testing::Test::HasFailure()) break;
+  }
+  return shelves;
+}
+
+void add_shelves(DataStream<Row> rows, Collected<Noted>& collected) {
+  rows.key_by(shelf_of).process<Noted>(Shelves{}).uid("shelves").collect_into(collected).uid("out");
+}
+
+TEST(RocksDbJob, MovesLargeMapsToMemoryAndBackBySavepoints) {
+  const testing::TempDir directory;
+  Collected<Noted> collected;
+  Parts parts;
+  const auto build = [&](StreamEnvironment& env, bool last) { add_shelves(parts.stream(env, last), collected); };
+  run_through_savepoints(directory, build, [&](const std::string& path) {
+    const std::map<std::int64_t, Places> expected = shelves_after(collected.rows());
+    std::size_t shelves = 0;
+    StateReader(path).read<std::int64_t, std::map<std::int64_t, Note>>(
+        "shelves", "state/notes", [&](std::int64_t shelf, const std::map<std::int64_t, Note>& notes) {
+          Places places;
+          for (const auto& [place, note] : notes) {
+            EXPECT_EQ(note.text, text_of(place));
+            places[place] = note.count;
+          }
+          ++shelves;
+          EXPECT_EQ(places, expected.at(shelf)) << shelf;
+        });
+    EXPECT_EQ(shelves, expected.size());
+  });
+  EXPECT_EQ(collected.rows().size(), parts.total());
+  shelves_after(collected.rows());
+}
+
+TEST(RocksDbJob, KeepsLargeMapsThroughStopsAndRescalesAndAnswersQueriesOfThem) {
+  const testing::TempDir directory;
+  Collected<Noted> collected;
+  Parts parts;
+  for (const int parallelism : {2, 3, 1}) {
+    StreamEnvironment env(options_in(directory, parallelism));
+    add_shelves(parts.stream(env, false), collected);
+    Job job = env.execute_async("cold");
+    const auto shelf = job.query<std::int64_t, std::map<std::int64_t, Note>>("shelves", "notes");
+    std::size_t found = 0;
+    const auto ready = [&] {
+      return job.status().checkpoints_completed >= 4 && found >= 500 && has_runs(directory);
+    };
+    while (!ready() && !job.wait_for(50ms)) {
+      const auto notes = shelf.get(3);
+      if (!notes) continue;
+      found = notes->size();
+      for (const auto& [place, note] : *notes) ASSERT_EQ(note.text, text_of(place));
+    }
+    job.request_stop();
+    job.wait();
+  }
+  shelves_after(collected.rows());
 }
 
 // ---- its checkpoints are RocksDB's
