@@ -36,6 +36,9 @@ class Decision : public ::testing::Test {
     put_varint(value, 0);
     writer.put_operator_state("totals", "list", value);
     writer.put_block(writer.begin_table("totals", "rolling", "string -> int32"), testing::block_of(0, "\1a1234"));
+    for (const std::string& name : map_tables_) {
+      writer.put_block(writer.begin_table("totals", name, "string -> int32"), testing::block_of(0, "\1a1234"));
+    }
     manifest_.subtasks = {{"all", 0, writer.finish()}};
     const RestoredCheckpoint checkpoint(files_, "/state", manifest_);
     return decide_restore(checkpoint, nodes, 16, false, origin, execute);
@@ -59,6 +62,7 @@ class Decision : public ::testing::Test {
 
   testing::SimulatedFileSystem files_;
   Manifest manifest_;
+  std::vector<std::string> map_tables_;  // of the step with keyed state, besides
 };
 
 TEST_F(Decision, RestoresWhatIsThere) {
@@ -68,6 +72,28 @@ TEST_F(Decision, RestoresWhatIsThere) {
   ASSERT_EQ(report.items.size(), 4u);
   for (const RestoreItem& item : report.items) EXPECT_EQ(item.verdict, RestoreVerdict::kRestored) << item.uid;
   EXPECT_NO_THROW(throw_if_refused(report));
+}
+
+TEST_F(Decision, SaysOfLargeMapsInPagesWhatItSaysOfTheirState) {
+  map_tables_ = {"state/notes", "directory/notes", "pages/notes"};
+  RestoringNode with_maps = totals();
+  with_maps.states.push_back({.name = "state/notes", .keyed = true, .schema = "string -> int32", .paged = true});
+  RestoreReport report = decide({source(), with_maps, sink()});
+  EXPECT_FALSE(report.refused()) << report.text();
+  EXPECT_EQ(report.items.size(), 5u) << report.text();
+  EXPECT_EQ(verdict(report, "totals", "state/notes"), RestoreVerdict::kRestored);
+
+  report = decide({source(), totals(), sink()});
+  EXPECT_EQ(report.items.size(), 5u) << report.text();
+  EXPECT_EQ(verdict(report, "totals", "state/notes"), RestoreVerdict::kRefused) << "there is no such state any more";
+  report = decide({source(), totals(), sink()}, {.allow_non_restored_state = true});
+  EXPECT_EQ(report.items.size(), 5u) << report.text();
+  EXPECT_EQ(verdict(report, "totals", "state/notes"), RestoreVerdict::kDropped);
+
+  with_maps.states.back().paged = false;
+  report = decide({source(), with_maps, sink()});
+  EXPECT_TRUE(report.refused());
+  EXPECT_THAT(report.text(), HasSubstr("it was a MapState in a cold tier")) << "a value of the same schema";
 }
 
 TEST_F(Decision, MigratesKeyedStateAndOperatorValues) {
