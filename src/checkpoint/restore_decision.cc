@@ -195,7 +195,7 @@ class Decision {
     for (const auto& [name, state] : states) {
       const auto same = [&, wanted = &name](const StateSpec& spec) { return spec.name == *wanted; };
       if (node != nullptr && std::any_of(node->states.begin(), node->states.end(), same)) continue;
-      if (decide_part(node, uid, detail::whole_state_name(name), states)) continue;
+      if (decide_part(node, uid, name, states)) continue;
       const RestoredKind kind = state.keyed ? RestoredKind::kKeyedState : RestoredKind::kOperatorState;
       if (node != nullptr && node->undeclared) {
         add(kind, uid, name, RestoreVerdict::kRestored, {"as far as its operator can read it"});
@@ -208,10 +208,11 @@ class Decision {
 
   // What a cold tier has apart of the values of a state: what becomes of it was said of the whole, unless that is
   // none any more that has such. False: it is no part.
-  bool decide_part(const RestoringNode* node, const std::string& uid, const std::string& whole,
+  bool decide_part(const RestoringNode* node, const std::string& uid, const std::string& name,
                    const WrittenStates& states) {
+    const std::string whole = detail::whole_state_name(name);
     if (!states.contains(whole)) return false;
-    if (node == nullptr) return true;
+    if (node == nullptr || name.starts_with(detail::kPagesPrefix)) return true;
     const auto same = [&](const StateSpec& spec) { return spec.name == whole; };
     const auto spec = std::find_if(node->states.begin(), node->states.end(), same);
     if (spec == node->states.end() || spec->paged) return true;

@@ -321,10 +321,11 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
   bool erase(const MK& key) override {
     const auto* entry = this->find_entry();
     if (entry == nullptr || !entry->value.entries.contains(key)) return false;
-    close();
+    account();
     bool created;
     Map& map = this->entry_at(created).value;
     const auto found = map.entries.find(key);
+    std::erase_if(open_, [&](const Open& open) { return open.value == &found->second; });
     bool lived = true;
     if constexpr (kTimed) lived = !found->second.has_expired(this->before());
     map.erase(found);
@@ -398,14 +399,20 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
       open_.push_back({&entry.first, &entry.second, heap_bytes_of(entry.second)});
     }
   }
-  void close() {
+  void account() {
     if constexpr (!kFlat<Value>) {
       if (open_.empty()) return;
       bool created;
       Map& map = this->entry_at(created).value;
-      for (const Open& open : open_) map.parts_heap_bytes += heap_bytes_of(*open.value) - open.bytes;
-      open_.clear();
+      for (Open& open : open_) {
+        const std::size_t bytes = heap_bytes_of(*open.value);
+        map.parts_heap_bytes += bytes - std::exchange(open.bytes, bytes);
+      }
     }
+  }
+  void close() {
+    account();
+    open_.clear();
   }
 
   std::vector<Open> open_;

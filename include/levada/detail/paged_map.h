@@ -64,9 +64,10 @@ struct MapDirectory {
 
   /// The page where an entry of that key belongs.
   std::size_t page_of(const MK& key) const {
-    const auto after = std::upper_bound(pages.begin(), pages.end(), key,
+    // The first page has also what is less than its `first`, and after a split of that the second may begin there.
+    const auto after = std::upper_bound(pages.begin() + 1, pages.end(), key,
                                         [](const MK& k, const Page& page) { return k < page.first; });
-    return after == pages.begin() ? 0 : static_cast<std::size_t>(after - pages.begin()) - 1;
+    return static_cast<std::size_t>(after - pages.begin()) - 1;
   }
   void insert(std::size_t at, MK first, std::uint64_t number, std::int64_t updated_us) {
     const std::size_t bytes = heap_bytes_of(first);
@@ -143,16 +144,15 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
     });
     return *entry;
   }
-  /// REQUIRES: what is open was accounted before.
   void assign(std::uint64_t page, Entry& entry, MV&& value) {
+    std::size_t known = heap_bytes_of(entry.second);
+    const auto open = std::find_if(open_.begin(), open_.end(), [&](const Open& at) { return at.entry == &entry; });
+    if (open != open_.end()) known = open->bytes;
     change(page, [&](Map& map) {
-      map.parts_heap_bytes -= heap_bytes_of(entry.second);
       value_of(entry.second) = std::move(value);
-      map.parts_heap_bytes += heap_bytes_of(entry.second);
+      map.parts_heap_bytes += heap_bytes_of(entry.second) - known;
     });
-    for (Open& open : open_) {
-      if (open.entry == &entry) open.bytes = heap_bytes_of(entry.second);
-    }
+    if (open != open_.end()) open->bytes = heap_bytes_of(entry.second);
   }
   /// REQUIRES: there is such an entry.
   void erase(std::uint64_t page, const MK& key) {
@@ -202,7 +202,8 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
     account();
     open_.clear();
     touched_ = false;
-    table_.make_room(space_);
+    // The rows that were made ready before may want many pages.
+    if (table_.memory_bytes() > roomy_bytes_ + kRoomBytes) make_room();
   }
 
  private:
@@ -210,6 +211,7 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
   using Base::space_;
   using Base::table_;
   using Key = typename Base::Table::Key;
+  static constexpr std::size_t kRoomBytes = std::size_t{1} << 20;
 
   struct Open {
     std::uint64_t page;
@@ -218,7 +220,10 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
   };
 
   void make_ready(const KeyColumn<K>&, const std::uint64_t*, std::size_t, std::size_t) override { make_room(); }
-  void make_room() override { table_.make_room(space_); }
+  void make_room() override {
+    table_.make_room(space_);
+    roomy_bytes_ = table_.memory_bytes();
+  }
 
   void touch() {
     if (std::exchange(touched_, true)) return;
@@ -236,6 +241,7 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
   PageKey<K> page_key_;
   std::vector<Open> open_;
   bool touched_ = false;  // since the function was called
+  std::size_t roomy_bytes_ = 0;  // in memory when room was made
 };
 
 /// The directories of a state's large maps.
@@ -291,7 +297,11 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     if (page == nullptr) return nullptr;
     const auto found = page->entries.find(key);
     if (found == page->entries.end() || has_expired(found->second)) return nullptr;
-    return refreshes_ ? &value_of(entry_at(place, key).second) : &value_of(found->second);
+    if (!refreshes_) return &value_of(found->second);
+    torn_ = true;
+    const MV* const value = &value_of(entry_at(place, key).second);
+    torn_ = false;
+    return value;
   }
 
   MV& at(const MK& key) override {
@@ -303,9 +313,11 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     }
     const std::size_t place = directory->page_of(key);
     const std::uint64_t number = directory->pages[place].number;
+    torn_ = true;
     auto& entry = entry_at(place, key);
     pages_.open(number, entry);
     if (is_large(*pages_.find(number))) split(place, key);
+    torn_ = false;
     return value_of(entry.second);
   }
 
@@ -318,10 +330,10 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     }
     const std::size_t place = directory->page_of(key);
     const std::uint64_t number = directory->pages[place].number;
-    auto& entry = entry_at(place, key);
-    pages_.account();
-    pages_.assign(number, entry, std::move(value));
+    torn_ = true;
+    pages_.assign(number, entry_at(place, key), std::move(value));
     if (is_large(*pages_.find(number))) split(place, key);
+    torn_ = false;
   }
 
   bool erase(const MK& key) override {
@@ -449,14 +461,19 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
   // An entry of a large map, made when it is not there or is too old.
   auto& entry_at(std::size_t place, const MK& key) {
     const std::uint64_t number = directories_.find()->pages[place].number;
+    if constexpr (kTimed) {
+      note_update(place);
+    } else {
+      page_at(number);
+    }
     auto& entry = pages_.entry_at(number, key);
     if constexpr (kTimed) {
-      if (has_expired(entry.second)) {
+      const bool fresh = entry.second.updated_us == INT64_MIN;
+      if (!fresh && has_expired(entry.second)) {
         pages_.open(number, entry);
         entry.second.value = MV{};
       }
       entry.second.updated_us = now();
-      note_update(place);
     }
     return entry;
   }
@@ -481,15 +498,15 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
   void move_out() {
     torn_ = true;
     std::vector<const MK*> opened;
-    Map map = small_.take(opened);
+    taken_ = small_.take(opened);
     Directory& directory = directories_.at();
     directory = Directory{};
-    const std::size_t in_page =
-        std::max(kEntriesMin, map.entries.size() * (kPageBytes / 2) / std::max(heap_bytes_of(map), kPageBytes));
-    for (std::uint64_t number = 1; !map.entries.empty(); ++number) {
-      Map page = last_entries(map, std::min(in_page, map.entries.size()));
-      directory.insert(directory.pages.size(), page.entries.begin()->first, number, update_bound());
-      pages_.change(number, [&](Map& place) { place = std::move(page); });
+    const std::size_t in_page = std::max(
+        kEntriesMin, taken_.entries.size() * (kPageBytes / 2) / std::max(heap_bytes_of(taken_), kPageBytes));
+    for (std::uint64_t number = 1; !taken_.entries.empty(); ++number) {
+      moving_ = last_entries(taken_, std::min(in_page, taken_.entries.size()));
+      directory.insert(directory.pages.size(), moving_.entries.begin()->first, number, update_bound());
+      put_moving(number);
     }
     std::reverse(directory.pages.begin(), directory.pages.end());
     for (const MK* const key : opened) {
@@ -507,14 +524,13 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     Directory& directory = directories_.at();
     if constexpr (kTimed) forget_pages(directory, place);
     const std::uint64_t from = directory.pages[place].number, to = directory.greatest + 1;
-    Map upper;
     pages_.change(from, [&](Map& map) {
       const bool ascending = !(newest < std::prev(map.entries.end())->first);
-      upper = last_entries(map, ascending ? 1 : map.entries.size() / 2);
+      moving_ = last_entries(map, ascending ? 1 : map.entries.size() / 2);
     });
-    const MK first = upper.entries.begin()->first;
+    const MK first = moving_.entries.begin()->first;
     directory.insert(place + 1, first, to, directory.pages[place].updated_us);
-    pages_.change(to, [&](Map& map) { map = std::move(upper); });
+    put_moving(to);
     pages_.moved(from, to, first);
     torn_ = false;
   }
@@ -560,11 +576,12 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     const std::size_t moving = bytes_of(upper.number);
     if ((moving + bytes_of(lower.number)) * 2 > kPageBytes) return;
     if (moving > 0) {
-      Map taken = take(upper.number);
+      take(upper.number);
       pages_.change(lower.number, [&](Map& map) {
-        map.parts_heap_bytes += taken.parts_heap_bytes;
-        map.entries.merge(taken.entries);
+        map.parts_heap_bytes += moving_.parts_heap_bytes;
+        map.entries.merge(moving_.entries);
       });
+      moving_ = Map{};
       pages_.moved(upper.number, lower.number, upper.first);
     }
     lower.updated_us = std::max(lower.updated_us, upper.updated_us);
@@ -576,20 +593,22 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     const std::uint64_t only = directories_.find()->pages.front().number;
     const Map* const rest = page_at(only);
     if (rest != nullptr && heap_bytes_of(*rest) * 2 > kPageBytes) return;
-    Map map = rest == nullptr ? Map{} : take(only);
+    if (rest != nullptr) take(only);
     const std::vector<const MK*> opened = pages_.close();
     directories_.remove();
-    if (map.entries.empty()) return;
-    small_.give(std::move(map));
+    if (moving_.entries.empty()) return;
+    small_.give(std::exchange(moving_, Map{}));
     for (const MK* const key : opened) small_.at(*key);
   }
 
-  Map take(std::uint64_t number) {
+  // Makes the page the entries that move, and the other way round.
+  void put_moving(std::uint64_t number) {
+    pages_.change(number, [&](Map& map) { map = std::exchange(moving_, Map{}); });
+  }
+  void take(std::uint64_t number) {
     pages_.account();
-    Map taken;
-    pages_.change(number, [&](Map& map) { taken = std::exchange(map, Map{}); });
+    pages_.change(number, [&](Map& map) { moving_ = std::exchange(map, Map{}); });
     pages_.remove(number);
-    return taken;
   }
 
   // `visit` may read the map, which may move the page, but not its entries.
@@ -651,6 +670,9 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
   const std::int64_t ttl_us_;
   const bool refreshes_;
   bool torn_ = false;  // an error has come in the midst of a change
+  // Entries on their way from one place to another: here, for the function may have references to them when an error
+  // comes.
+  Map taken_, moving_;
   KeyedMap<K, MK, MV, kTimed> small_;
   MapDirectories<K, MK, kTimed> directories_;
   MapPages<K, MK, MV, kTimed> pages_;

@@ -93,6 +93,7 @@ TEST_F(Decision, SaysOfLargeMapsInPagesWhatItSaysOfTheirState) {
   with_maps.states.back().paged = false;
   report = decide({source(), with_maps, sink()});
   EXPECT_TRUE(report.refused());
+  EXPECT_EQ(report.items.size(), 6u) << report.text();
   EXPECT_THAT(report.text(), HasSubstr("it was a MapState in a cold tier")) << "a value of the same schema";
 }
 

@@ -84,6 +84,7 @@ struct Shelf {
         if (n != call.a) Kind::change(map.get(key(n)), n);
       }
       map.for_each([](const auto&, const auto&) {});
+      map.erase(key(call.a - 1));
       for (std::int64_t n = 0; n < 50; ++n) Kind::change(first, n);
     }
     if (call.verb == "erase") {
@@ -165,6 +166,7 @@ struct Model {
         if (n != call.a) change(n, n);
       }
       for (auto at = map.begin(); at != map.end(); ++at) read(at);
+      map.erase(Kind::key(call.a - 1));
       for (std::int64_t n = 0; n < 50; ++n) change(call.a, n);
     }
     if (call.verb == "erase") {
