@@ -28,35 +28,63 @@ std::optional<Manifest> RetainedManifests::read(const std::string& path) const {
   }
 }
 
-void RetainedManifests::renamed(const std::string& to) {
+void RetainedManifests::renamed(int process, const std::string& to) {
   if (!to.starts_with(directory_ + "/")) return;  // that of a savepoint
   auto manifest = read(to);
   if (!manifest) return;
+  std::size_t& shards = shards_[manifest->id] = 0;
   for (const SinkState& sink : manifest->sinks) {
+    shards += sink.published.size();
     for (const SinkEpoch& epoch : sink.epochs) {
+      Named& named = named_[{sink.uid, epoch.id}];
+      named.shards = sink.published.size();
       for (const EpochSegment& segment : epoch.segments) {
-        named_[epoch.id][{segment.subtask, segment.epoch}] = segment.records;
+        named.segments[{segment.subtask, segment.epoch}] = segment.records;
       }
     }
   }
-  known_[manifest->id] = {std::move(*manifest), false};
+  known_[manifest->id] = {std::move(*manifest), process, false};
 }
 
-std::optional<std::uint64_t> RetainedManifests::rows_of(CheckpointId epoch, int shard, int shards) const {
-  const auto named = named_.find(epoch);
+const Manifest* RetainedManifests::find(CheckpointId id) const {
+  const auto known = known_.find(id);
+  return known == known_.end() ? nullptr : &known->second.manifest;
+}
+
+std::optional<std::uint64_t> RetainedManifests::rows_of(const std::string& sink, CheckpointId epoch,
+                                                        int shard) const {
+  const auto named = named_.find({sink, epoch});
   if (named == named_.end()) return std::nullopt;
   std::uint64_t rows = 0;
-  for (const auto& [segment, records] : named->second) {
-    if (segment.first % static_cast<std::uint32_t>(shards) == static_cast<std::uint32_t>(shard)) rows += records;
+  for (const auto& [segment, records] : named->second.segments) {
+    if (segment.first % named->second.shards == static_cast<std::size_t>(shard)) rows += records;
   }
   return rows;
 }
 
-void RetainedManifests::synced(const std::string& directory) {
+std::size_t RetainedManifests::shards_at(CheckpointId epoch) const {
+  const auto shards = shards_.find(epoch);
+  return shards == shards_.end() ? 0 : shards->second;
+}
+
+std::uint64_t RetainedManifests::commits_of(int process) const {
+  const auto commits = commits_of_.find(process);
+  return commits == commits_of_.end() ? 0 : commits->second;
+}
+
+void RetainedManifests::synced(int process, const std::string& directory) {
   if (directory != directory_) return;
   for (auto& [id, known] : known_) {
-    if (!std::exchange(known.committed, true)) ++commits_;
+    if (std::exchange(known.committed, true)) continue;
+    ++commits_;
+    if (known.process == process) ++commits_of_[process];
+    newest_committed_ = std::max(newest_committed_, id);
   }
+}
+
+bool RetainedManifests::names(const std::string& path) const {
+  return std::any_of(known_.begin(), known_.end(),
+                     [&](const auto& known) { return names(known.second.manifest, path); });
 }
 
 bool RetainedManifests::names(const Manifest& manifest, const std::string& path) const {
@@ -93,8 +121,9 @@ void RetainedManifests::removed(const std::string& path) {
 void RetainedManifests::read_again() {
   known_.clear();
   for (const std::string& path : disk_.all_files()) {
-    if (auto manifest = read(path)) known_[manifest->id] = {std::move(*manifest), true};
+    if (auto manifest = read(path)) known_[manifest->id] = {std::move(*manifest), 0, true};
   }
+  if (!known_.empty()) newest_committed_ = std::max(newest_committed_, known_.rbegin()->first);
 }
 
 std::vector<const Manifest*> RetainedManifests::retained() const {
@@ -234,7 +263,7 @@ std::vector<std::string> ProcessFiles::list(const std::string& directory) {
 void ProcessFiles::rename(const std::string& from, const std::string& to) {
   run(FileOperation::kRename, to, [&] {
     disk_.rename(from, to);
-    manifests_.renamed(to);
+    manifests_.renamed(process_, to);
   });
 }
 
@@ -256,7 +285,7 @@ void ProcessFiles::remove(const std::string& path) {
 void ProcessFiles::sync_directory(const std::string& directory) {
   run(FileOperation::kSyncDirectory, directory, [&] {
     disk_.sync_directory(directory);
-    manifests_.synced(directory);
+    manifests_.synced(process_, directory);
   });
 }
 

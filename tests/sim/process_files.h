@@ -39,8 +39,8 @@ class RetainedManifests {
   RetainedManifests(SimulatedFileSystem& disk, std::string directory, std::size_t retained)
       : disk_(disk), directory_(std::move(directory)), retained_(retained) {}
 
-  void renamed(const std::string& to);
-  void synced(const std::string& directory);
+  void renamed(int process, const std::string& to);
+  void synced(int process, const std::string& directory);
   void removed(const std::string& path);
   /// Everything as the disk has it after a crash.
   void read_again();
@@ -52,26 +52,47 @@ class RetainedManifests {
   void each(F&& f) const {
     for (const auto& [id, known] : known_) f(known.manifest);
   }
+  /// The newest that is there and can be read; null: none.
+  const Manifest* newest() const { return known_.empty() ? nullptr : &known_.rbegin()->second.manifest; }
+  /// That of a checkpoint; null: it is not there.
+  const Manifest* find(CheckpointId id) const;
+  const std::string& directory() const noexcept { return directory_; }
   /// The rows of an epoch in one shard, as the manifests say that there are or were; empty: none had it.
-  std::optional<std::uint64_t> rows_of(CheckpointId epoch, int shard, int shards) const;
+  std::optional<std::uint64_t> rows_of(const std::string& sink, CheckpointId epoch, int shard) const;
+  /// How many shards the sinks have together, as the manifest of an epoch says.
+  std::size_t shards_at(CheckpointId epoch) const;
   std::uint64_t commits() const noexcept { return commits_; }
+  /// Those that one process named and synced.
+  std::uint64_t commits_of(int process) const;
+  /// The newest that was committed, whether it is still there or not; 0: none.
+  CheckpointId newest_committed() const noexcept { return newest_committed_; }
+  /// Whether the manifest, or any that is there, names the file.
+  bool names(const Manifest& manifest, const std::string& path) const;
+  bool names(const std::string& path) const;
   /// The first removal of a file that a retained manifest names; empty: none.
   const std::string& violation() const noexcept { return violation_; }
 
  private:
   struct Known {
     Manifest manifest;
+    int process = 0;
     bool committed = false;
   };
+  // An epoch of a sink: subtask and sealing checkpoint of its segments, and their records.
+  struct Named {
+    std::size_t shards = 1;
+    std::map<std::pair<std::uint32_t, CheckpointId>, std::uint64_t> segments;
+  };
   std::optional<Manifest> read(const std::string& path) const;
-  bool names(const Manifest& manifest, const std::string& path) const;
 
   SimulatedFileSystem& disk_;
   const std::string directory_;
   const std::size_t retained_;
   std::map<CheckpointId, Known> known_;
-  // Of every epoch that was ever named: subtask and sealing checkpoint of its segments, and their records.
-  std::map<CheckpointId, std::map<std::pair<std::uint32_t, CheckpointId>, std::uint64_t>> named_;
+  std::map<std::pair<std::string, CheckpointId>, Named> named_;  // every epoch of a sink that ever was
+  std::map<CheckpointId, std::size_t> shards_;                   // of every manifest that ever was
+  std::map<int, std::uint64_t> commits_of_;
+  CheckpointId newest_committed_ = 0;
   std::uint64_t commits_ = 0;
   std::string violation_;
 };

@@ -4,20 +4,12 @@
 #include <utility>
 
 namespace levada::testing {
-namespace {
-
-[[noreturn]] void throw_cut() {
-  throw TargetError(TargetStatus::kUnavailable, "simulated PostgreSQL: the connection is lost");
-}
-
-}  // namespace
-
 // ---- a client's transaction
 
 class SimulatedTransaction final : public MarkerTransaction {
  public:
   SimulatedTransaction(SimulatedPostgres& server, int client, MarkerKey key)
-      : server_(server), client_(client), id_(server.begin(client, std::move(key))) {}
+      : server_(server), client_(client), key_(key), id_(server.begin(client, std::move(key))) {}
   ~SimulatedTransaction() override {
     if (!left_) server_.end(id_);
   }
@@ -25,7 +17,7 @@ class SimulatedTransaction final : public MarkerTransaction {
   std::optional<Claimed> claim(const EpochOwner& self, CheckpointId initial) override {
     call(PostgresCall::kClaim);
     server_.lock(client_, id_);
-    auto& mine = server_.open(id_);
+    auto& mine = server_.open(client_, id_);
     const auto found = server_.seen_by(mine);
     if (!found) {
       mine.marker = EpochMarker{initial, self};
@@ -40,7 +32,7 @@ class SimulatedTransaction final : public MarkerTransaction {
   std::optional<EpochMarker> read(bool lock) override {
     call(PostgresCall::kRead);
     if (lock) server_.lock(client_, id_);
-    return server_.seen_by(server_.open(id_));
+    return server_.seen_by(server_.open(client_, id_));
   }
 
   void write(EpochRecords& records) override {
@@ -48,14 +40,14 @@ class SimulatedTransaction final : public MarkerTransaction {
     std::vector<PostgresCommit::Row> rows;
     while (records.next(record)) rows.push_back({record.epoch, std::string(record.body)});
     call(PostgresCall::kWrite);
-    server_.open(id_).rows = std::move(rows);
+    server_.open(client_, id_).rows = std::move(rows);
   }
 
   bool advance(const EpochOwner& self, CheckpointId previous, CheckpointId epoch,
                std::uint64_t) override {
     call(PostgresCall::kAdvance);
     server_.lock(client_, id_);
-    auto& mine = server_.open(id_);
+    auto& mine = server_.open(client_, id_);
     const auto found = server_.seen_by(mine);
     if (!found || found->owner != self || found->epoch != previous) return false;
     mine.marker = EpochMarker{epoch, self};
@@ -63,42 +55,43 @@ class SimulatedTransaction final : public MarkerTransaction {
   }
 
   void commit() override {
-    const PostgresFault fault = server_.fates_.fate(client_, PostgresCall::kCommit);
-    auto& mine = server_.open(id_);
+    const PostgresFault fault = server_.fates_.fate(client_, key_, PostgresCall::kCommit);
+    auto& mine = server_.open(client_, id_);
     switch (fault) {
       case PostgresFault::kConflict:
         server_.end(id_);
         throw TargetError(TargetStatus::kConflict, "simulated PostgreSQL: deadlock detected");
       case PostgresFault::kCut:
         server_.end(id_);
-        throw_cut();
+        server_.cut_off(client_);
       case PostgresFault::kOrphan:
         mine.orphan = true;
         left_ = true;
         server_.fates_.sent(client_);
-        throw_cut();
+        server_.cut_off(client_);
       default:
         server_.commit(id_);
         left_ = true;
         server_.fates_.sent(client_);
-        if (fault == PostgresFault::kReplyLost) throw_cut();
+        if (fault == PostgresFault::kReplyLost) server_.cut_off(client_);
     }
   }
 
  private:
   void call(PostgresCall which) {
-    const PostgresFault fault = server_.fates_.fate(client_, which);
-    server_.open(id_);
+    const PostgresFault fault = server_.fates_.fate(client_, key_, which);
+    server_.open(client_, id_);
     if (fault == PostgresFault::kNone) return;
     server_.end(id_);
     if (fault == PostgresFault::kConflict) {
       throw TargetError(TargetStatus::kConflict, "simulated PostgreSQL: deadlock detected");
     }
-    throw_cut();
+    server_.cut_off(client_);
   }
 
   SimulatedPostgres& server_;
   const int client_;
+  const MarkerKey key_;
   const std::uint64_t id_;
   bool left_ = false;
 };
@@ -111,15 +104,16 @@ class SimulatedDatabase final : public MarkerDatabase {
   std::string name() const override { return "simulated PostgreSQL"; }
   std::string schema() const override { return "rows"; }
   std::unique_ptr<MarkerTransaction> begin() override {
-    const PostgresFault fault = server_.fates_.fate(client_, PostgresCall::kBegin);
+    const PostgresFault fault = server_.fates_.fate(client_, key_, PostgresCall::kBegin);
     if (connected_to_ && *connected_to_ != server_.failovers_) {
       connected_to_.reset();
-      throw_cut();
+      server_.cut_off(client_);
     }
     if (fault == PostgresFault::kRefused) {
+      server_.fates_.cut_off(client_);
       throw TargetError(TargetStatus::kUnavailable, "simulated PostgreSQL: connection refused");
     }
-    if (fault != PostgresFault::kNone) throw_cut();
+    if (fault != PostgresFault::kNone) server_.cut_off(client_);
     connected_to_ = server_.failovers_;
     return std::make_unique<SimulatedTransaction>(server_, client_, key_);
   }
@@ -145,15 +139,20 @@ SimulatedPostgres::Id SimulatedPostgres::begin(int client, MarkerKey key) {
   return newest_;
 }
 
+void SimulatedPostgres::cut_off(int client) {
+  fates_.cut_off(client);
+  throw TargetError(TargetStatus::kUnavailable, "simulated PostgreSQL: the connection is lost");
+}
+
 // The server has ended it: an idle session, a failover.
-SimulatedPostgres::Transaction& SimulatedPostgres::open(Id id) {
+SimulatedPostgres::Transaction& SimulatedPostgres::open(int client, Id id) {
   const auto found = open_.find(id);
-  if (found == open_.end()) throw_cut();
+  if (found == open_.end()) cut_off(client);
   return found->second;
 }
 
 void SimulatedPostgres::lock(int client, Id id) {
-  const MarkerKey key = open(id).key;
+  const MarkerKey key = open(client, id).key;
   for (;;) {
     const auto held = locks_.find(key);
     if (held == locks_.end()) break;
@@ -172,7 +171,7 @@ void SimulatedPostgres::lock(int client, Id id) {
       end(holder);
     }
   }
-  open(id);
+  open(client, id);
   locks_[key] = id;
 }
 

@@ -52,7 +52,9 @@ struct PostgresCommit {
 class PostgresFates {
  public:
   virtual ~PostgresFates() = default;
-  virtual PostgresFault fate(int client, PostgresCall call) = 0;
+  virtual PostgresFault fate(int client, const MarkerKey& key, PostgresCall call) = 0;
+  /// The client is told that the server is away.
+  virtual void cut_off(int client) = 0;
   /// After a commit that is done, or whose backend is on its own, before the client sees anything.
   virtual void sent(int client) = 0;
   /// A client waits for a lock. True: he waits until its holder has ended; a living one then loses his
@@ -95,7 +97,8 @@ class SimulatedPostgres {
   };
 
   Id begin(int client, MarkerKey key);
-  Transaction& open(Id id);
+  [[noreturn]] void cut_off(int client);
+  Transaction& open(int client, Id id);
   void lock(int client, Id id);
   std::optional<EpochMarker> seen_by(const Transaction& transaction) const;
   void commit(Id id);
