@@ -36,18 +36,16 @@ void World::note_trouble(Process& process, FileOperation operation, const std::s
   const bool reads = operation == FileOperation::kOpen || operation == FileOperation::kList;
   const bool of_log = path.find("/log/") != std::string::npos;
   const bool of_manifest = path.find("/manifest-") != std::string::npos || path.ends_with("/INCARNATION");
-  if (of_manifest && reads) {
-    ++troubles.manifests;
-    // Starts may go on from different manifests then. Without the incarnation, too: a manifest is named, and not
-    // counted by who named it.
-    ++unreadable_manifests_;
-  } else if (of_manifest) {
-    ++unreadable_manifests_;
-  }
-  if (operation == FileOperation::kList && !of_log) ++troubles.manifests;
+  const bool of_state = reads && path.find("/state/") != std::string::npos;
+  if ((of_manifest && reads) || of_state || (operation == FileOperation::kList && !of_log)) ++troubles.manifests;
+  // Starts may go on from different manifests then. Without the incarnation, too: a manifest is named, and not
+  // counted by who named it.
+  if (of_manifest || of_state) ++unreadable_manifests_;
   if (of_log && operation == FileOperation::kOpen) return note_log_read(process, path);
-  // An attempt ends for its log only; while none runs, for anything.
-  if (of_log ? !reads : process.run == nullptr || process.run->job().tasks() == nullptr) ++troubles.restarts;
+  // An attempt ends for its log only, and for the state it begins with; while none runs, for anything.
+  troubles.state_damaged |= of_state;
+  const bool preparing = process.run == nullptr || process.run->job().tasks() == nullptr;
+  if (of_log ? !reads : preparing || of_state) ++troubles.restarts;
 }
 
 // <directory>/log/<sink>/<subtask>/<epoch>.log
@@ -68,11 +66,13 @@ void World::note_log_read(Process& process, const std::string& path) {
 
 void World::begin_attempt(Process& process) {
   Troubles& troubles = process.troubles;
-  if (++process.attempts > 1 && troubles.restarts == troubles.restarts_before && !is_overtaken(process)) {
+  const bool reason = troubles.restarts != troubles.restarts_before || troubles.begins_damaged || is_overtaken(process);
+  if (++process.attempts > 1 && !reason) {
     wrong("process " + std::to_string(process.id) + " begins a further attempt without a reason: " +
           process.run->job().status().last_error);
   }
   troubles.restarts_before = troubles.restarts;
+  troubles.begins_damaged = std::exchange(troubles.state_damaged, false);
   process.committed_at = clock_.steady_now();
   if (process.robbed) return;
   const auto held = locks_.find(join_path(directory_, "LOCK"));
@@ -89,7 +89,7 @@ void World::check_claimed(const Process& process) {
 }
 
 void World::note_step(Process& process) {
-  if (failed_over_) process.troubles.lost_too_much = process.troubles.lost_too_much || marker_is_too_old();
+  if (failed_over_) process.troubles.lost_too_much = process.troubles.lost_too_much || marker_is_too_old(process);
   if (process.attempts == 0) return;
   const detail::JobControl& job = process.run->job();
   if (!process.noted_attempt) note_first_attempt(process);
@@ -166,7 +166,7 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
       return held != locks_.end() && held->second != process.id;
     }
     case JobErrorCode::kFenced:
-      return is_overtaken(process) || marker_is_of_later_start(process);
+      return is_overtaken(process);
     case JobErrorCode::kConnector:
       // Before a marker is retired the incarnation is read, which fails in the same way.
       return process.attempts == 0 && clock_.steady_now() - process.began >= kStartTimeout &&
@@ -185,7 +185,7 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
     case JobErrorCode::kSinkAhead:
       // Who was told to restore a savepoint, and wakes up when others have done so.
       return is_overtaken(process) || (!process.restored.empty() && process.id != starts_) ||
-             troubles.manifests > 0 || marker_is_on_a_branch();
+             troubles.manifests > 0 || marker_is_on_a_branch() || found_other_sinks(process);
     default:
       return false;
   }
@@ -194,18 +194,16 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
 bool World::may_lose_log(const Process& process) const {
   const Troubles& troubles = process.troubles;
   if (troubles.lost_log || troubles.lost_too_much || marker_is_on_a_branch()) return true;
-  if (failed_over_ && troubles.manifests > 0) return true;
+  if ((failed_over_ || brought_back_) && troubles.manifests > 0) return true;
   return !damaged_segment_.empty() && manifests_->names(damaged_segment_) && !could_go_back(process);
 }
 
-// A savepoint that is restored into another directory knows nothing of starts after it, which may hold the markers.
-bool World::marker_is_of_later_start(const Process& process) const {
-  if (!moved_ || process.restored.empty()) return false;
-  const Manifest savepoint = CheckpointReader(disk_, process.restored).manifest();
-  return any_shard(savepoint, [&](const SinkState& sink, std::size_t shard) {
-    const auto marker = postgres_.marker(key_of(sink, shard));
-    return marker && marker->owner.incarnation > savepoint.incarnation;
-  });
+// Who was overtaken named a checkpoint nevertheless, and his successor, who has none yet, meets it when it begins
+// anew: of so many shards as the program said then.
+bool World::found_other_sinks(const Process& process) const {
+  const Manifest* const newest = manifests_->newest();
+  if (newest == nullptr || process.commits > 0 || process.attempts == 0) return false;
+  return manifests_->named_by(newest->id) < process.id && newest->sinks.front().published.size() != process.shards;
 }
 
 // The newest checkpoint is damaged, and the one before has nothing of the damage and no output that is not known.
@@ -222,8 +220,9 @@ bool World::could_go_back(const Process& process) const {
 }
 
 bool World::may_lose_marker(const Process& process) const {
-  if (!lacks_marker()) return false;
   const Troubles& troubles = process.troubles;
+  if (troubles.manifests > 0 && (failed_over_ || markers_removed_ || brought_back_)) return true;
+  if (!lacks_marker()) return false;
   if (troubles.manifests > 0 || troubles.lost_log || !damaged_segment_.empty() || !execute_.restore.empty()) {
     return true;
   }
@@ -244,6 +243,9 @@ void World::check_finish(const Process& process, const JobStatus& status) {
     wrong("a job has finished, and " + std::to_string(sink.waiting_bytes) + " bytes wait to be published");
   }
   check_memory(process);
+  if (status.checkpoints_failed > 0 && was_calm(process)) {
+    wrong("a checkpoint fails without a reason: " + status.last_error);
+  }
   if (!process.alone || processes_.size() > 1 || is_overtaken(process)) return;
   check_recorded();
   if (process.troubles.files == 0) check_left_over(process);
@@ -298,16 +300,6 @@ MarkerKey World::key_of(const SinkState& sink, std::size_t shard) const {
   return {name_, sink.uid + generation, static_cast<int>(shard)};
 }
 
-template <class F>
-bool World::any_shard(const Manifest& manifest, F f) const {
-  for (const SinkState& sink : manifest.sinks) {
-    for (std::size_t shard = 0; shard < sink.published.size(); ++shard) {
-      if (f(sink, shard)) return true;
-    }
-  }
-  return false;
-}
-
 // The newest manifest, the one before it, and so on, as far as they are there.
 std::vector<const Manifest*> World::chain() const {
   std::vector<const Manifest*> found;
@@ -320,8 +312,9 @@ std::vector<const Manifest*> World::chain() const {
 }
 
 // A failover took back more than the checkpoints still have.
-bool World::marker_is_too_old() const {
-  const std::vector<const Manifest*> all = chain();
+bool World::marker_is_too_old(const Process& process) const {
+  std::vector<const Manifest*> all = chain();
+  if (process.commits > 0 && all.size() > kRetained) all.resize(kRetained);  // it has forgotten the others
   if (all.empty()) return false;
   for (std::size_t i = 0; i < all.front()->sinks.size(); ++i) {
     const SinkState& sink = all.front()->sinks[i];
@@ -336,6 +329,16 @@ bool World::marker_is_too_old() const {
     }
   }
   return false;
+}
+
+// After a clean end a marker that is gone counts as forgotten, and what was published under it as seen: what a
+// failover took with it does not come again.
+bool World::is_made_anew(const PostgresCommit& commit) const {
+  if (commit.before || !commit.after || commit.after->epoch == 0 || is_retired(*commit.after)) return false;
+  const Manifest* const newest = manifests_->newest();
+  return newest != nullptr && newest->final &&
+         std::all_of(newest->sinks.begin(), newest->sinks.end(),
+                     [](const SinkState& sink) { return sink.epochs.empty(); });
 }
 
 // A failover, or somebody, took even the marker away.

@@ -62,11 +62,14 @@ void World::look_at_requests(Process& process) {
     }
     try {
       requests.wait(ticket);
-    } catch (const std::exception&) {
-      return true;  // it failed, and said so
+    } catch (const JobError&) {
+      return true;  // the job has ended
+    } catch (const StateError& error) {
+      if (was_calm(process)) wrong("a request fails without a reason: " + std::string(error.what()));
+      return true;
     }
     if (ticket->path.empty() || !check_savepoint(ticket->path)) return true;
-    savepoint_ = Savepoint{ticket->path, directory_, output_of(ticket->path)};
+    savepoint_ = Savepoint{ticket->path, directory_, name_};
     if (ticket->kind == Kind::kStopWithSavepoint) process.stopped_with = ticket->path;
     return true;
   });
@@ -94,13 +97,6 @@ bool World::check_savepoint(const std::string& path) {
   }
 }
 
-// The name that the output of the first sink had: job, and sink with its generation.
-std::pair<std::string, std::string> World::output_of(const std::string& savepoint) const {
-  const Manifest manifest = CheckpointReader(disk_, savepoint).manifest();
-  const MarkerKey key = key_of(manifest.sinks.front(), 0);
-  return {std::get<0>(key), std::get<1>(key)};
-}
-
 // What the source had read at a checkpoint, by its path; empty: it cannot be read, which is wrong.
 std::optional<RowCounts> World::rows_at(const std::string& path) {
   try {
@@ -114,12 +110,15 @@ std::optional<RowCounts> World::rows_at(const std::string& path) {
 
 // ---- orders
 
+CheckpointId World::newest_id() const {
+  const Manifest* const newest = manifests_->newest();
+  return std::max(manifests_->newest_committed(), newest == nullptr ? 0 : newest->id);
+}
+
 // From now on the job is started so, until it has a checkpoint of its own.
 void World::order(const ExecuteOptions& execute) {
   execute_ = execute;
-  moved_ = false;
-  const Manifest* const newest = manifests_->newest();
-  ordered_after_ = std::max(manifests_->newest_committed(), newest == nullptr ? 0 : newest->id);
+  ordered_after_ = newest_id();
   if (!execute.restore.empty() || execute.new_sink_generation) commits_before_ = postgres_.commits().size();
 }
 
@@ -136,13 +135,17 @@ void World::move_to(const std::string& job, const std::string& root) {
   name_ = job;
   root_ = root;
   directory_ = join_path(root_, percent_encode(name_));
+  brought_back_ = false;
+  commits_when_moved_ = postgres_.commits().size();
   manifests_ = std::make_unique<RetainedManifests>(disk_, directory_, kRetained);
 }
 
 // It was stopped before all rows were read.
 void World::go_on_after_stop(const std::string& savepoint) {
   order({});
-  if (zombie() != nullptr || savepoint.empty() || failed_over_ || lacks_marker() || random_.chance(0.25)) return;
+  // What a failover took then is not published again: the job has ended well, and knows nothing of it.
+  if (failed_over_ && lacks_marker()) run_.refused = over_ = true;
+  if (over_ || zombie() != nullptr || savepoint.empty() || failed_over_ || lacks_marker() || random_.chance(0.25)) return;
   const std::optional<RowCounts> rows = rows_at(savepoint);
   if (!rows) return;
   if (!output_.shows(*rows)) {
@@ -156,12 +159,29 @@ void World::go_on_after_stop(const std::string& savepoint) {
   restore_from(savepoint, *rows);
 }
 
+// The sink generation of the savepoint has ended.
+bool World::is_over(const std::string& savepoint) const {
+  return any_shard(CheckpointReader(disk_, savepoint).manifest(), [&](const SinkState& sink, std::size_t shard) {
+    const auto marker = postgres_.marker(key_of(sink, shard));
+    return marker && is_retired(*marker);
+  });
+}
+
+// A start in another directory knows of none after the savepoint, which may hold the markers.
+bool World::marker_is_of_later_start(const std::string& savepoint) const {
+  const Manifest manifest = CheckpointReader(disk_, savepoint).manifest();
+  return any_shard(manifest, [&](const SinkState& sink, std::size_t shard) {
+    const auto marker = postgres_.marker(key_of(sink, shard));
+    return marker && marker->owner.incarnation > manifest.incarnation;
+  });
+}
+
 // The target shows exactly what the savepoint has: it can be restored anywhere.
 void World::restore_from(const std::string& savepoint, const RowCounts& rows) {
   const ExecuteOptions execute{.restore = savepoint, .claim = random_.chance(0.4)};
   if (execute.claim) savepoint_.reset();
   if (random_.chance(0.5)) return order(execute);
-  if (random_.chance(0.5)) {
+  if (random_.chance(0.5) && !marker_is_of_later_start(savepoint)) {
     move_to(name_, "/jobs" + std::to_string(++directories_));
   } else {
     move_to("another" + std::to_string(++directories_), root_);
@@ -169,7 +189,6 @@ void World::restore_from(const std::string& savepoint, const RowCounts& rows) {
     savepoint_.reset();  // of the job before, whose output is not this one's
   }
   order(execute);
-  moved_ = true;
 }
 
 // A new generation that began with a checkpoint of the directory goes on where that was.
@@ -249,7 +268,7 @@ void World::restore_savepoint() {
   if (savepoint.directory == directory_ && random_.chance(0.5)) {
     bring_target_back(CheckpointReader(disk_, savepoint.path).manifest().id);
   }
-  const bool fits = output_.is_named(job_.sinks.front(), savepoint.output) && output_.shows(*rows);
+  const bool fits = output_.shows(*rows) && !is_over(savepoint.path);
   if (!fits) expect_refusal({.restore = savepoint.path}, "after the end");
   if (!run_.wrong.empty()) return;
   if (fits && random_.chance(0.7)) {
@@ -263,7 +282,7 @@ void World::restore_savepoint() {
   live();
   if (!run_.wrong.empty() || run_.refused) return;
   settle();
-  if (run_.wrong.empty() && !failed_over_ && !markers_removed_ && more_to_come && name_ == savepoint.output.first) {
+  if (run_.wrong.empty() && !failed_over_ && !markers_removed_ && more_to_come && name_ == savepoint.job) {
     expect_refusal({.restore = savepoint.path}, "after a new generation");
   }
 }
@@ -276,7 +295,9 @@ void World::lose_directory() {
   if (!run_.wrong.empty()) return;
   output_.begin_after({});
   // Of a later generation the new directory knows nothing, and ends only the first.
-  if (savepoint_ && savepoint_->output.second.find('@') != std::string::npos) savepoint_.reset();
+  if (savepoint_ && CheckpointReader(disk_, savepoint_->path).manifest().sinks.front().generation > 0) {
+    savepoint_.reset();
+  }
   order({.new_sink_generation = true});
   live();
 }
@@ -290,7 +311,8 @@ void World::expect_refusal(const ExecuteOptions& execute, const char* when) {
   refusal_expected_ = false;
   faults_left_ = faults;
   if (!run_.wrong.empty()) return;
-  const bool refused = ended_with_ == JobErrorCode::kSinkAhead || ended_with_ == JobErrorCode::kFenced;
+  const bool refused = ended_with_ == JobErrorCode::kSinkAhead || ended_with_ == JobErrorCode::kFenced ||
+                       (ended_with_ == JobErrorCode::kEpochLogLost && brought_back_);
   if (refused && run_.publishes == publishes) return;
   wrong(std::string("the job is started ") + when + ", where rows were published that would come again: " +
         (ended_with_ ? last_failure_ : "it goes on"));
@@ -299,13 +321,15 @@ void World::expect_refusal(const ExecuteOptions& execute, const char* when) {
 // Where one transaction has what came before and after it, or a shard was late, it cannot be.
 void World::bring_target_back(CheckpointId id) {
   const auto& commits = postgres_.commits();
-  const auto first = std::find_if(commits.begin(), commits.end(), [&](const PostgresCommit& commit) {
+  const auto moved = commits.begin() + static_cast<std::ptrdiff_t>(std::min(commits_when_moved_, commits.size()));
+  const auto first = std::find_if(moved, commits.end(), [&](const PostgresCommit& commit) {
     return !commit.rows.empty() && commit.rows.back().epoch > id;
   });
   const bool clean = std::all_of(first, commits.end(), [&](const PostgresCommit& commit) {
     return commit.rows.empty() || commit.rows.front().epoch > id;
   });
   if (!clean) return;
+  brought_back_ = true;
   postgres_.fail_over(static_cast<int>(commits.end() - first));
   look_again();
   say("the target is brought back to checkpoint " + std::to_string(id));

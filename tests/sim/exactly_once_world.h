@@ -35,6 +35,8 @@ struct Troubles {
   int files_since_commit = 0;
   int restarts = 0;          ///< those that end an attempt, or the making of one
   int restarts_before = 0;   ///< as many when the attempt began
+  bool state_damaged = false;  ///< as it was opened for the attempt that is being made
+  bool begins_damaged = false;  ///< so is the state with which the attempt began
   int manifests = 0;         ///< manifests, or the incarnation, that could not be read
   int unreachable = 0;       ///< how often the server was away
   /// By sink and shard, those that failed since it published.
@@ -54,7 +56,9 @@ struct Process {
   bool claims = false;
   bool noted_attempt = false;
   bool ran = false;
+  std::size_t shards = 0;  // as its program says
   int attempts = 0;
+  std::uint32_t faults_before = 0;  // that there have been when it began
   SteadyTime began{};
   SteadyTime committed_at{};  // or the attempt began
   std::uint64_t commits = 0;
@@ -79,7 +83,7 @@ class World final : private PostgresFates, private FileFates {
   struct Savepoint {
     std::string path;
     std::string directory;  // of the job that took it
-    std::pair<std::string, std::string> output;  // the name of its output then
+    std::string job;
   };
 
   // ---- processes
@@ -108,16 +112,18 @@ class World final : private PostgresFates, private FileFates {
   void look_at_requests(Process& process);
   bool check_savepoint(const std::string& path);
   void order(const ExecuteOptions& execute);
+  CheckpointId newest_id() const;
   void order_new_generation();
   void move_to(const std::string& job, const std::string& root);
   void go_on_after_stop(const std::string& savepoint);
   bool begin_again();
   void restore_savepoint();
   void lose_directory();
+  bool marker_is_of_later_start(const std::string& savepoint) const;
   void restore_from(const std::string& savepoint, const RowCounts& rows);
   void expect_refusal(const ExecuteOptions& execute, const char* when);
   void bring_target_back(CheckpointId id);
-  std::pair<std::string, std::string> output_of(const std::string& savepoint) const;
+  bool is_over(const std::string& savepoint) const;
   std::optional<RowCounts> rows_at(const std::string& path);
   void note_first_attempt(Process& process);
   void settle();
@@ -128,9 +134,13 @@ class World final : private PostgresFates, private FileFates {
   void go_on_after(JobErrorCode code, bool lost_too_much);
   bool has_reason(const Process& process, JobErrorCode code, const JobStatus& status) const;
   bool may_lose_log(const Process& process) const;
-  bool marker_is_of_later_start(const Process& process) const;
+  bool found_other_sinks(const Process& process) const;
   bool could_go_back(const Process& process) const;
   bool may_lose_marker(const Process& process) const;
+  // Nothing has gone wrong, and nobody else was there.
+  bool was_calm(const Process& process) const {
+    return run_.faults() == process.faults_before && processes_.size() == 1;
+  }
   bool is_overtaken(const Process& process) const { return output_.is_overtaken(process.id); }
   void check_finish(const Process& process, const JobStatus& status);
   void check_recorded();
@@ -140,8 +150,16 @@ class World final : private PostgresFates, private FileFates {
   void note_step(Process& process);
   MarkerKey key_of(const SinkState& sink, std::size_t shard) const;
   template <class F>
-  bool any_shard(const Manifest& manifest, F f) const;
-  bool marker_is_too_old() const;
+  static bool any_shard(const Manifest& manifest, F f) {
+    for (const SinkState& sink : manifest.sinks) {
+      for (std::size_t shard = 0; shard < sink.published.size(); ++shard) {
+        if (f(sink, shard)) return true;
+      }
+    }
+    return false;
+  }
+  bool marker_is_too_old(const Process& process) const;
+  bool is_made_anew(const PostgresCommit& commit) const;
   bool lacks_marker() const;
   bool marker_is_on_a_branch() const;
   std::vector<const Manifest*> chain() const;
@@ -212,7 +230,6 @@ class World final : private PostgresFates, private FileFates {
   ExecuteOptions execute_;          // of the next start
   CheckpointId ordered_after_ = 0;  // the newest checkpoint when it was ordered
   std::size_t commits_before_ = 0;  // of the server, which no failover takes back
-  bool moved_ = false;  // to another directory
   bool refusal_expected_ = false;
   std::optional<JobErrorCode> ended_with_;
   std::string last_failure_;
@@ -220,6 +237,8 @@ class World final : private PostgresFates, private FileFates {
   bool markers_removed_ = false;
   std::string damaged_segment_;
   int unreadable_manifests_ = 0;
+  std::size_t commits_when_moved_ = 0;  // of the server, to this directory
+  bool brought_back_ = false;  // the target, so that the directory has a branch that is over
 
   int directories_ = 0;
   int stops_left_ = 2;

@@ -72,6 +72,11 @@ std::uint64_t RetainedManifests::commits_of(int process) const {
   return commits == commits_of_.end() ? 0 : commits->second;
 }
 
+int RetainedManifests::named_by(CheckpointId id) const {
+  const auto known = known_.find(id);
+  return known == known_.end() ? 0 : known->second.process;
+}
+
 void RetainedManifests::synced(int process, const std::string& directory) {
   if (directory != directory_) return;
   for (auto& [id, known] : known_) {
@@ -89,7 +94,10 @@ bool RetainedManifests::names(const std::string& path) const {
 
 bool RetainedManifests::names(const Manifest& manifest, const std::string& path) const {
   for (const SubtaskState& subtask : manifest.subtasks) {
-    if (!subtask.state.is_inline() && path == directory_ + "/state/" + subtask.state.file) return true;
+    const auto is_it = [&](const StateHandle& state) {
+      return !state.is_inline() && path == directory_ + "/state/" + state.file;
+    };
+    if (is_it(subtask.state) || std::any_of(subtask.older.begin(), subtask.older.end(), is_it)) return true;
   }
   for (const SinkState& sink : manifest.sinks) {
     const std::string folder = directory_ + "/log/" + percent_encode(sink.uid) + "/";

@@ -8,9 +8,31 @@
 #include "operators/source_operator.h"
 
 namespace levada::testing {
+
+/// What CountRows keeps of a key.
+struct KeyCount {
+  std::int64_t rows = 0;
+  std::string padding;
+};
+LEVADA_RECORD(KeyCount, rows, padding)
+
 namespace {
 
 constexpr const char* kSource = "rows";
+
+// Spoils a row that is not the next one of its key, as its state has it.
+struct CountRows {
+  ValueState<KeyCount> count{"count"};
+  std::size_t bytes = 0;
+
+  void process(const SimulatedRow& row, KeyedContext<std::int64_t, SimulatedRow>& ctx) {
+    KeyCount& known = count.get();
+    known.padding.resize(bytes, 's');
+    SimulatedRow out = row;
+    out.check ^= known.rows++ - row.number / kKeys;
+    ctx.emit(out);
+  }
+};
 
 class RowEncoder final : public EpochEncoder {
  public:
@@ -35,8 +57,8 @@ class RowEncoder final : public EpochEncoder {
 
 class SimulatedSink final : public SinkFactory {
  public:
-  SimulatedSink(const SimulatedJob& job, SimulatedPostgres& server, int client)
-      : server_(server), client_(client), shards_(job.shards), pace_(job.pace), padding_(job.padding) {}
+  SimulatedSink(const SimulatedJob& job, PublishPace pace, SimulatedPostgres& server, int client)
+      : server_(server), client_(client), shards_(job.shards), pace_(pace), padding_(job.padding) {}
 
   std::unique_ptr<SinkWriter> make_writer() override { return nullptr; }
   Guarantee best_guarantee() const override { return Guarantee::kExactlyOnce; }
@@ -72,9 +94,15 @@ RowCounts SimulatedJob::all_rows() const {
 }
 
 void SimulatedJob::build(StreamEnvironment& env, SimulatedPostgres& server, int client) const {
-  auto source = env.generate<SimulatedRow>(make_row, {.rows = rows, .splits = splits}).uid(kSource);
+  auto stream = env.generate<SimulatedRow>(make_row, {.rows = rows, .splits = splits}).uid(kSource);
+  if (state_bytes > 0) {
+    CountRows function;
+    function.bytes = state_bytes;
+    stream = stream.key_by(&SimulatedRow::key).process<SimulatedRow>(std::move(function)).uid("count");
+  }
   for (const std::string& uid : sinks) {
-    source.sink_to(Sink<SimulatedRow>{std::make_shared<SimulatedSink>(*this, server, client), "simulated"})
+    const PublishPace mine = uid == sinks.front() ? pace : other_pace;
+    stream.sink_to(Sink<SimulatedRow>{std::make_shared<SimulatedSink>(*this, mine, server, client), "simulated"})
         .uid(uid);
   }
 }

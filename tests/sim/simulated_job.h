@@ -1,5 +1,5 @@
-// The job that the exactly-once simulation runs: a source with splits → exchange by key → one or two exactly-once
-// sinks. What it is made of differs from seed to seed, and in part from start to start.
+// The job that the exactly-once simulation runs: a source with splits → exchange by key → perhaps a function with
+// state → one or two exactly-once sinks. What it is made of differs from seed to seed, and in part from start to start.
 //
 // Threads: one.
 #pragma once
@@ -33,7 +33,9 @@ struct SimulatedJob {
   int splits = 1;
   int shards = 1;  ///< as the program says; what a manifest has counts more
   PublishPace pace;
+  PublishPace other_pace;  ///< of the second sink
   std::size_t padding = 0;  ///< bytes that are written after each row
+  std::size_t state_bytes = 0;  ///< of a function's state of each key; 0: there is no function
   std::vector<std::string> sinks{"out"};  ///< uids
 
   /// All there are, of each key.

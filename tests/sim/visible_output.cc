@@ -6,14 +6,10 @@
 #include "checkpoint/epoch_recovery.h"
 
 namespace levada::testing {
-namespace {
 
-// Moved past every checkpoint, for its generation is over.
 bool is_retired(const EpochMarker& marker) {
   return marker.epoch != 0 && marker.epoch == generation_end(marker.epoch >> 32);
 }
-
-}  // namespace
 
 VisibleOutput::VisibleOutput(const SimulatedPostgres& server, const SimulatedJob& job)
     : server_(server), job_(job) {}
@@ -23,19 +19,16 @@ std::string VisibleOutput::uid_of(const MarkerKey& key) {
   return sink.substr(0, sink.find('@'));
 }
 
-bool VisibleOutput::is_named(const std::string& uid, const std::pair<std::string, std::string>& name) const {
-  const auto line = lines_.find(uid);
-  return line != lines_.end() && line->second.name == name;
-}
-
 int VisibleOutput::rank_of(int client) const {
   const auto rank = ranks_.find(client);
   return rank == ranks_.end() ? 0 : rank->second;
 }
 
-std::string VisibleOutput::take(const PostgresCommit& commit) {
+std::string VisibleOutput::take(std::size_t index) {
+  const PostgresCommit& commit = server_.commits()[index];
   std::string wrong = check_owner(commit);
-  Line* const line = line_of(commit, wrong);
+  if (commit.rows.empty()) return wrong;
+  Line* const line = line_of(index, wrong);
   if (wrong.empty() && line != nullptr) wrong = look_at(*line, commit);
   return wrong;
 }
@@ -44,25 +37,29 @@ std::string VisibleOutput::look_again() {
   lines_.clear();
   ended_.clear();
   owners_.clear();
+  const std::size_t commits = server_.commits().size();
+  std::erase_if(beginnings_, [&](const Beginning& beginning) { return beginning.at > commits; });
   std::string wrong;
-  for (const PostgresCommit& commit : server_.commits()) {
-    if (wrong.empty()) wrong = take(commit);
-  }
+  for (std::size_t i = 0; i < commits && wrong.empty(); ++i) wrong = take(i);
   return wrong;
 }
 
 void VisibleOutput::begin_after(const RowCounts& rows) {
-  begin_after_ = rows;
-  for (auto& [uid, line] : lines_) {
-    if (line.seen != line.begun) continue;
-    begun_[line.name] = line.begun = line.seen = rows;
-  }
+  beginnings_.push_back({.at = server_.commits().size(), .rows = rows});
+}
+
+// Null: nothing yet.
+const RowCounts* VisibleOutput::shown_by(const std::string& uid) const {
+  const auto line = lines_.find(uid);
+  const bool anew = !beginnings_.empty() && (line == lines_.end() || line->second.first < beginnings_.back().at);
+  if (anew) return &beginnings_.back().rows;
+  return line == lines_.end() ? nullptr : &line->second.seen;
 }
 
 bool VisibleOutput::shows(const RowCounts& rows) const {
   return std::all_of(job_.sinks.begin(), job_.sinks.end(), [&](const std::string& uid) {
-    const auto line = lines_.find(uid);
-    return line == lines_.end() ? rows == RowCounts{} : line->second.seen == rows;
+    const RowCounts* const shown = shown_by(uid);
+    return shown == nullptr ? rows == RowCounts{} : *shown == rows;
   });
 }
 
@@ -83,18 +80,22 @@ std::size_t VisibleOutput::markers_of(int client) const {
   return taken == taken_over_.end() ? 0 : taken->second.size();
 }
 
-// The line that the commit belongs to; null: it is of an earlier generation, which is ended.
-VisibleOutput::Line* VisibleOutput::line_of(const PostgresCommit& commit, std::string& wrong) {
+// The line that the rows belong to; null: it has another name by now.
+VisibleOutput::Line* VisibleOutput::line_of(std::size_t index, std::string& wrong) {
+  const PostgresCommit& commit = server_.commits()[index];
   const Name name{std::get<0>(commit.key), std::get<1>(commit.key)};
   Line& line = lines_[uid_of(commit.key)];
+  // Until the new one has rows, somebody may still come who was on his way when the markers were retired.
   if (line.name == name) return &line;
-  // Who was overtaken may still make a marker of a generation that never came to be.
-  const bool ended = ended_.contains(name) || rank_of(commit.client) < line.rank;
-  if (ended && !commit.rows.empty()) wrong = "rows are published under an earlier generation of the sink";
-  if (ended || (commit.after && is_retired(*commit.after))) return nullptr;
+  if (ended_.contains(name)) {
+    wrong = "rows are published under an earlier generation of the sink";
+    return nullptr;
+  }
   if (line.name != Name{}) ended_.insert(line.name);
-  const RowCounts& begun = begun_.emplace(name, begin_after_).first->second;
-  line = {.name = name, .rank = rank_of(commit.client), .begun = begun, .seen = begun};
+  const auto begun = std::find_if(beginnings_.rbegin(), beginnings_.rend(),
+                                  [&](const Beginning& beginning) { return beginning.at <= index; });
+  if (begun != beginnings_.rend()) begun_.emplace(name, begun->rows);
+  line = {.name = name, .first = index, .seen = begun_[name]};
   return &line;
 }
 

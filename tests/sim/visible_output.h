@@ -1,6 +1,6 @@
 // VisibleOutput: what the target of the exactly-once simulation shows, and whether it may: per sink and key the
 // rows of the source from some number on, in order, each once. Under a new sink generation, or as the output of
-// another job, rows begin anew where that started; nothing comes under an earlier generation then. Nobody changes a
+// another job, rows begin anew where that started; nothing comes under an earlier name then. Nobody changes a
 // marker that a later start has taken over.
 //
 // Threads: one.
@@ -18,6 +18,9 @@
 
 namespace levada::testing {
 
+/// Whether the marker was moved past every checkpoint, for its generation is over.
+bool is_retired(const EpochMarker& marker);
+
 class VisibleOutput {
  public:
   /// Borrows both.
@@ -25,9 +28,6 @@ class VisibleOutput {
 
   /// Of the sink, whatever its generation.
   static std::string uid_of(const MarkerKey& key);
-  /// Whether the sink's output has this name now: job, and sink with its generation.
-  bool is_named(const std::string& uid, const std::pair<std::string, std::string>& name) const;
-
   /// The process has taken the job's directory over.
   void note_start(int client) { ranks_[client] = ++newest_rank_; }
   /// Announces a process that may come to do so.
@@ -35,12 +35,14 @@ class VisibleOutput {
   /// Whether another one has done so since.
   bool is_overtaken(int client) const { return rank_of(client) != newest_rank_; }
 
-  /// Takes in a commit; returns what is wrong with it, empty: nothing.
-  std::string take(const PostgresCommit& commit);
+  /// Takes in the server's newest commit; returns what is wrong with it, empty: nothing.
+  std::string take() { return take(server_.commits().size() - 1); }
   /// The server has lost commits. Returns what is wrong with the others.
   std::string look_again();
-  /// Output under new markers begins after these rows: under those that come, and those that have had none yet.
+  /// Every sink's output begins anew after these rows, under another name.
   void begin_after(const RowCounts& rows);
+  /// Somebody has taken the markers away.
+  void forget_owners() { owners_.clear(); }
 
   /// Whether every sink shows so many rows and no more.
   bool shows(const RowCounts& rows) const;
@@ -58,12 +60,17 @@ class VisibleOutput {
   };
   struct Line {
     Name name;
-    int rank = 0;  // of the start that began it
-    RowCounts begun{};
+    std::size_t first = 0;  // of the server's commits: the first with rows of it
     RowCounts seen{};
   };
+  struct Beginning {
+    std::size_t at = 0;  // the server had so many commits
+    RowCounts rows{};
+  };
 
-  Line* line_of(const PostgresCommit& commit, std::string& wrong);
+  std::string take(std::size_t index);
+  Line* line_of(std::size_t index, std::string& wrong);
+  const RowCounts* shown_by(const std::string& uid) const;
   std::string check_owner(const PostgresCommit& commit);
   std::string look_at(Line& line, const PostgresCommit& commit);
 
@@ -73,10 +80,10 @@ class VisibleOutput {
   const SimulatedJob& job_;
   std::map<int, int> ranks_;  // of clients, in the order in which they took the directory over
   int newest_rank_ = 0;
-  RowCounts begin_after_{};
-  std::map<Name, RowCounts> begun_;   // where the rows under a name begin
-  std::map<std::string, Line> lines_;  // by the sink's uid: under its newest name
-  std::set<Name> ended_;              // names that others have come after
+  std::vector<Beginning> beginnings_;
+  std::map<Name, RowCounts> begun_;    // where the rows under a name begin
+  std::map<std::string, Line> lines_;  // by the sink's uid: under the name that had rows last
+  std::set<Name> ended_;               // names that others have come after
   std::map<MarkerKey, Holder> owners_;
   std::map<int, std::set<MarkerKey>> taken_over_;  // by client
 };
