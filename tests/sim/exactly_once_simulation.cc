@@ -258,7 +258,7 @@ void World::happen() {
     say("the machine was paused");
   }
   // A failover that brings an owner back who was fenced lets him publish: nothing can be done then.
-  if (zombie() == nullptr && meets(SimulatedFault::kFailover)) {
+  if (zombie() == nullptr && !markers_removed_ && meets(SimulatedFault::kFailover)) {
     const std::size_t most = postgres_.commits().size() - std::min(postgres_.commits().size(), commits_before_);
     const int lost = postgres_.fail_over(static_cast<int>(std::min<std::size_t>(random_.below(4), most)));
     say("failover, " + std::to_string(lost) + " transactions are lost");
@@ -405,6 +405,9 @@ FileFate World::fate(int id, FileOperation operation, const std::string& path) {
   const FileFate drawn = draw_fate(id, operation, path);
   Process* const process = find(id);
   if (process == nullptr) return drawn;
+  if (operation == FileOperation::kOpen && path.ends_with("/INCARNATION")) {
+    manifests_->owner_read(id, drawn == FileFate::kFine);
+  }
   if (drawn != FileFate::kFine) note_trouble(*process, operation, path);
   const bool done = drawn == FileFate::kFine || drawn == FileFate::kDiesAfter;
   if (done && operation == FileOperation::kRename && path.ends_with("/INCARNATION")) output_.note_start(id);

@@ -7,6 +7,7 @@
 
 #include "base/percent_encoding.h"
 #include "checkpoint/epoch_log.h"
+#include "checkpoint/manifest_file.h"
 #include "levada/error.h"
 
 namespace levada::testing {
@@ -43,7 +44,7 @@ void RetainedManifests::renamed(int process, const std::string& to) {
       }
     }
   }
-  known_[manifest->id] = {std::move(*manifest), process, false};
+  known_[manifest->id] = {.manifest = std::move(*manifest), .process = process, .in_doubt = true};
 }
 
 const Manifest* RetainedManifests::find(CheckpointId id) const {
@@ -112,32 +113,38 @@ bool RetainedManifests::names(const Manifest& manifest, const std::string& path)
   return false;
 }
 
-void RetainedManifests::removed(const std::string& path) {
-  for (const Manifest* manifest : retained()) {
-    if (violation_.empty() && names(*manifest, path)) {
-      violation_ = "'" + path + "' was removed, which manifest " + std::to_string(manifest->id) + " names";
-    }
+void RetainedManifests::owner_read(int process, bool could) {
+  if (known_.empty()) return;
+  Known& newest = known_.rbegin()->second;
+  if (newest.process != process || std::exchange(newest.owner_read, true)) return;
+  newest.in_doubt = !could || !newest.committed;
+}
+
+void RetainedManifests::removed(int process, const std::string& path) {
+  for (const Manifest* manifest : retained(process)) {
+    const std::string own = join_path(directory_, manifest_file_name(manifest->id));
+    if (!violation_.empty() || (path != own && !names(*manifest, path))) continue;
+    violation_ = "'" + path + "' was removed, " +
+                 (path == own ? "which is to be retained" : "which manifest " + std::to_string(manifest->id) + " names");
   }
   std::erase_if(known_, [&](const auto& known) {
-    return path == directory_ + "/manifest-" + [&] {
-      const std::string digits = std::to_string(known.first);
-      return std::string(20 - digits.size(), '0') + digits;
-    }();
+    return path == join_path(directory_, manifest_file_name(known.first));
   });
 }
 
 void RetainedManifests::read_again() {
   known_.clear();
   for (const std::string& path : disk_.all_files()) {
-    if (auto manifest = read(path)) known_[manifest->id] = {std::move(*manifest), 0, true};
+    if (auto manifest = read(path)) known_[manifest->id] = {.manifest = std::move(*manifest), .committed = true};
   }
   if (!known_.empty()) newest_committed_ = std::max(newest_committed_, known_.rbegin()->first);
 }
 
-std::vector<const Manifest*> RetainedManifests::retained() const {
+std::vector<const Manifest*> RetainedManifests::retained(int process) const {
   std::vector<const Manifest*> newest;
   for (auto known = known_.rbegin(); known != known_.rend() && newest.size() < retained_; ++known) {
-    if (known->second.committed) newest.push_back(&known->second.manifest);
+    const bool in_doubt = known->second.in_doubt && known->second.process == process;
+    if (known->second.committed && !in_doubt) newest.push_back(&known->second.manifest);
   }
   return newest;
 }
@@ -286,7 +293,7 @@ void ProcessFiles::remove_directory(const std::string& directory) {
 void ProcessFiles::remove(const std::string& path) {
   run(FileOperation::kRemove, path, [&] {
     disk_.remove(path);
-    manifests_.removed(path);
+    manifests_.removed(process_, path);
   });
 }
 

@@ -41,12 +41,14 @@ class RetainedManifests {
 
   void renamed(int process, const std::string& to);
   void synced(int process, const std::string& directory);
-  void removed(const std::string& path);
+  void removed(int process, const std::string& path);
+  /// The process reads, or cannot read, whose the directory is. What it named last counts for it only when it could.
+  void owner_read(int process, bool could);
   /// Everything as the disk has it after a crash.
   void read_again();
 
-  /// The newest committed ones, newest first, as many as are retained.
-  std::vector<const Manifest*> retained() const;
+  /// The newest committed ones, newest first, as many as are retained; without those that do not count for a process.
+  std::vector<const Manifest*> retained(int process = 0) const;
   /// Calls `f` with every manifest that is there.
   template <class F>
   void each(F&& f) const {
@@ -77,8 +79,10 @@ class RetainedManifests {
  private:
   struct Known {
     Manifest manifest;
-    int process = 0;
+    int process = 0;  // that named it
     bool committed = false;
+    bool in_doubt = false;  // for that process
+    bool owner_read = false;
   };
   // An epoch of a sink: subtask and sealing checkpoint of its segments, and their records.
   struct Named {
