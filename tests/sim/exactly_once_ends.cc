@@ -37,14 +37,17 @@ void World::note_trouble(Process& process, FileOperation operation, const std::s
   const bool of_log = path.find("/log/") != std::string::npos;
   const bool of_manifest = path.find("/manifest-") != std::string::npos || path.ends_with("/INCARNATION");
   const bool of_state = reads && path.find("/state/") != std::string::npos;
-  if ((of_manifest && reads) || of_state || (operation == FileOperation::kList && !of_log)) ++troubles.manifests;
+  const bool preparing = process.run == nullptr || process.run->job().tasks() == nullptr;
+  if ((of_manifest && reads) || of_state || (operation == FileOperation::kList && !of_log)) {
+    ++troubles.manifests;
+    troubles.restored_another |= preparing;
+  }
   // Starts may go on from different manifests then. Without the incarnation, too: a manifest is named, and not
   // counted by who named it.
   if (of_manifest || of_state) ++unreadable_manifests_;
   if (of_log && operation == FileOperation::kOpen) return note_log_read(process, path);
   // An attempt ends for its log only, and for the state it begins with; while none runs, for anything.
   troubles.state_damaged |= of_state;
-  const bool preparing = process.run == nullptr || process.run->job().tasks() == nullptr;
   if (of_log ? !reads : preparing || of_state) ++troubles.restarts;
 }
 
@@ -185,7 +188,7 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
     case JobErrorCode::kSinkAhead:
       // Who was told to restore a savepoint, and wakes up when others have done so.
       return is_overtaken(process) || (!process.restored.empty() && process.id != starts_) ||
-             troubles.manifests > 0 || marker_is_on_a_branch() || found_other_sinks(process);
+             troubles.restored_another || marker_is_on_a_branch() || found_other_sinks(process);
     default:
       return false;
   }

@@ -145,11 +145,12 @@ void World::go_on_after_stop(const std::string& savepoint) {
   order({});
   // What a failover took then is not published again: the job has ended well, and knows nothing of it.
   if (failed_over_ && lacks_marker()) run_.refused = over_ = true;
-  if (over_ || zombie() != nullptr || savepoint.empty() || failed_over_ || lacks_marker() || random_.chance(0.25)) return;
+  if (over_ || zombie() != nullptr || savepoint.empty() || failed_over_ || lacks_marker()) return;
+  if (random_.chance(0.25)) return;
   const std::optional<RowCounts> rows = rows_at(savepoint);
   if (!rows) return;
   if (!output_.shows(*rows)) {
-    return wrong("the job was stopped with savepoint '" + savepoint + "', and shows other rows: " + output_.shown());
+    return wrong("the job was stopped with savepoint '" + savepoint + "', and shows other rows, " + output_.shown());
   }
   if (generations_left_ > 0 && random_.chance(0.2)) {
     --generations_left_;

@@ -131,7 +131,8 @@ EnvironmentOptions World::options_of_start() {
 
 void World::start() {
   if (manifests_->newest_committed() > ordered_after_) execute_ = {};  // it goes on from its own
-  ordered_after_ = newest_id();
+  // What a dead process has named, and nobody counts, may still come to be committed.
+  if (execute_.new_sink_generation || processes_.empty()) ordered_after_ = newest_id();
   if (!execute_.restore.empty() && !rows_at(execute_.restore)) return;
   auto process = std::make_unique<Process>();
   const int id = process->id = ++starts_;

@@ -1,13 +1,19 @@
-// One seed of the exactly-once simulation: a job (source with splits → exchange by key → exactly-once sink)
-// from its first start to its end, through several incarnations, on a simulated executor, disk, clock and
-// PostgreSQL. Everything that goes wrong is drawn from the seed; each seed has its own few kinds of faults.
+// One seed of the exactly-once simulation: a job (source with splits → exchange by key → perhaps a function with
+// state → one or two exactly-once sinks) from its first start to its end, through several incarnations, on a
+// simulated executor, disk, clock and PostgreSQL. Everything that goes wrong is drawn from the seed; each seed has
+// its own few kinds of faults.
+//
+// Its host takes checkpoints and savepoints of it, stops it, and starts it again: as it was, from a savepoint, in
+// another directory, under another name, in a new sink generation; and faults go on. A savepoint whose rows were
+// published again is refused, and one that says what the target shows is not.
 //
 // Checked at every commit of the database and every removal of a file: per key the visible rows are the
 // first n of the source, in order; a transaction shows whole epochs, in order, that a manifest names; no
 // incarnation shows anything once a later one has taken the marker over; no file goes that a retained
-// manifest names; no two instances run that see one another's lock; no start refuses without a reason. At the end nothing
-// fails any more, and the job must finish with all rows visible. Then perhaps a savepoint is restored: refused
-// where that would publish rows again, and published again under a new sink generation, which is what that is for.
+// manifest names; no two instances run that see one another's lock. No process, attempt, request or checkpoint fails
+// without a reason in what that process met. Who has finished has published and recorded all, has answered every
+// request, and leaves no file, no lock and no memory of the log behind. At the end nothing fails any more, and the job
+// must finish with all rows visible.
 //
 // Threads: one.
 #pragma once
@@ -63,7 +69,7 @@ struct ExactlyOnceRun {
   std::uint32_t savepoints = 0;  ///< taken, and read back
   std::uint32_t generations = 0;  ///< new ones, from a savepoint
   /// A failover lost more than the retained checkpoints still have, the marker was removed or the log damaged, and
-  /// the job said so.
+  /// the job said so; or a failover took what a job that had ended well had published.
   bool refused = false;
   std::uint32_t faults() const noexcept {
     std::uint32_t sum = 0;

@@ -27,18 +27,19 @@
 namespace levada::testing {
 
 inline constexpr std::size_t kRetained = 2;  // checkpoints
-inline constexpr int kRestarts = 5;  // within a process
+inline constexpr int kRestarts = 5;          // within a process
 
 /// What a process met that may explain how it ends.
 struct Troubles {
-  int files = 0;             ///< operations that failed
+  int files = 0;  ///< operations that failed
   int files_since_commit = 0;
-  int restarts = 0;          ///< those that end an attempt, or the making of one
-  int restarts_before = 0;   ///< as many when the attempt began
-  bool state_damaged = false;  ///< as it was opened for the attempt that is being made
-  bool begins_damaged = false;  ///< so is the state with which the attempt began
-  int manifests = 0;         ///< manifests, or the incarnation, that could not be read
-  int unreachable = 0;       ///< how often the server was away
+  int restarts = 0;         ///< those that end an attempt, or the making of one
+  int restarts_before = 0;  ///< as many when the attempt began
+  int manifests = 0;        ///< manifests and the like that could not be read
+  bool restored_another = false;  ///< so was one when it was to be restored
+  bool state_damaged = false;     ///< as it was opened for the attempt that is being made
+  bool begins_damaged = false;    ///< so is the state with which the attempt began
+  int unreachable = 0;            ///< how often the server was away
   /// By sink and shard, those that failed since it published.
   std::map<std::pair<std::string, std::size_t>, int> log_reads;
   bool lost_log = false;       ///< it could not be read too often
@@ -70,7 +71,7 @@ struct Process {
   std::vector<CheckpointRequests::Ticket> asked;  // by the host, not answered yet
   std::string restored;      // the savepoint that it was given
   std::string stopped_with;  // the savepoint
-  CheckpointId held = 0;  // the checkpoint of a savepoint that is not answered yet
+  CheckpointId held = 0;     // the checkpoint of a savepoint that is not answered yet
   std::uint64_t commits_at_answer = 0;  // to the last savepoint
 };
 

@@ -124,8 +124,8 @@ void RetainedManifests::removed(int process, const std::string& path) {
   for (const Manifest* manifest : retained(process)) {
     const std::string own = join_path(directory_, manifest_file_name(manifest->id));
     if (!violation_.empty() || (path != own && !names(*manifest, path))) continue;
-    violation_ = "'" + path + "' was removed, " +
-                 (path == own ? "which is to be retained" : "which manifest " + std::to_string(manifest->id) + " names");
+    violation_ = "'" + path + "' was removed, which " +
+                 (path == own ? "is to be retained" : "manifest " + std::to_string(manifest->id) + " names");
   }
   std::erase_if(known_, [&](const auto& known) {
     return path == join_path(directory_, manifest_file_name(known.first));
