@@ -78,12 +78,11 @@ int RetainedManifests::named_by(CheckpointId id) const {
   return known == known_.end() ? 0 : known->second.process;
 }
 
-void RetainedManifests::synced(int process, const std::string& directory) {
+void RetainedManifests::synced(const std::string& directory) {
   if (directory != directory_) return;
   for (auto& [id, known] : known_) {
     if (std::exchange(known.committed, true)) continue;
     ++commits_;
-    if (known.process == process) ++commits_of_[process];
     newest_committed_ = std::max(newest_committed_, id);
   }
 }
@@ -118,6 +117,7 @@ void RetainedManifests::owner_read(int process, bool could) {
   Known& newest = known_.rbegin()->second;
   if (newest.process != process || std::exchange(newest.owner_read, true)) return;
   newest.in_doubt = !could || !newest.committed;
+  if (!newest.in_doubt) ++commits_of_[process];
 }
 
 void RetainedManifests::removed(int process, const std::string& path) {
@@ -300,7 +300,7 @@ void ProcessFiles::remove(const std::string& path) {
 void ProcessFiles::sync_directory(const std::string& directory) {
   run(FileOperation::kSyncDirectory, directory, [&] {
     disk_.sync_directory(directory);
-    manifests_.synced(process_, directory);
+    manifests_.synced(directory);
   });
 }
 

@@ -40,7 +40,7 @@ class RetainedManifests {
       : disk_(disk), directory_(std::move(directory)), retained_(retained) {}
 
   void renamed(int process, const std::string& to);
-  void synced(int process, const std::string& directory);
+  void synced(const std::string& directory);
   void removed(int process, const std::string& path);
   /// The process reads, or cannot read, whose the directory is. What it named last counts for it only when it could.
   void owner_read(int process, bool could);
@@ -64,7 +64,7 @@ class RetainedManifests {
   /// How many shards the sinks have together, as the manifest of an epoch says.
   std::size_t shards_at(CheckpointId epoch) const;
   std::uint64_t commits() const noexcept { return commits_; }
-  /// Those that one process named and synced.
+  /// Those that one process named and counts.
   std::uint64_t commits_of(int process) const;
   /// The process that named it; 0: not known.
   int named_by(CheckpointId id) const;
