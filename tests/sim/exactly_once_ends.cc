@@ -224,11 +224,11 @@ bool World::could_go_back(const Process& process) const {
 
 bool World::may_lose_marker(const Process& process) const {
   const Troubles& troubles = process.troubles;
-  if (troubles.manifests > 0 && (failed_over_ || markers_removed_ || brought_back_)) return true;
+  // It may have begun with another checkpoint than the newest, and of another sink generation.
+  const bool another = troubles.manifests > 0 || troubles.lost_log || !damaged_segment_.empty();
+  if (another && (failed_over_ || markers_removed_ || brought_back_)) return true;
   if (!lacks_marker()) return false;
-  if (troubles.manifests > 0 || troubles.lost_log || !damaged_segment_.empty() || !execute_.restore.empty()) {
-    return true;
-  }
+  if (another || !execute_.restore.empty()) return true;
   const Manifest* const newest = manifests_->newest();
   return newest != nullptr && any_shard(*newest, [&](const SinkState& sink, std::size_t shard) {
     const MarkerKey key = key_of(sink, shard);

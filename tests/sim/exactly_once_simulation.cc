@@ -42,7 +42,7 @@ constexpr std::array<FaultKind, kSimulatedFaults> kKinds{{
     {"orphan", 1.0 / 10},
     {"lock timeout", 0.4},
     {"idle session ended", 0.3},
-    {"failover", 1.0 / 1200},
+    {"failover", 1.0 / 800},
     {"zombie keeps the lock", 1.0 / 2000},
     {"zombie loses the lock", 1.0 / 1500},
     {"zombie within a call", 1.0 / 100},
@@ -64,7 +64,7 @@ World::World(std::uint64_t seed, const std::function<void(const std::string&)>& 
   if (random_.chance(0.1)) log_read_factor_ = 10;
   job_.rows = 300 + random_.below(600);
   job_.splits = 1 + static_cast<int>(random_.below(3));
-  job_.shards = 1 + static_cast<int>(random_.below(2));
+  job_.shards = random_.chance(0.6) ? 2 : 1;
   if (random_.chance(0.2)) {
     job_.sinks = {"out", "copy"};
     if (random_.chance(0.5)) job_.other_pace = {.bytes = 4096, .delay = 20ms};
@@ -261,7 +261,7 @@ void World::happen() {
   // A failover that brings an owner back who was fenced lets him publish: nothing can be done then.
   if (zombie() == nullptr && !markers_removed_ && meets(SimulatedFault::kFailover)) {
     const std::size_t most = postgres_.commits().size() - std::min(postgres_.commits().size(), commits_before_);
-    const int lost = postgres_.fail_over(static_cast<int>(std::min<std::size_t>(random_.below(4), most)));
+    const int lost = postgres_.fail_over(static_cast<int>(std::min<std::size_t>(random_.below(6), most)));
     say("failover, " + std::to_string(lost) + " transactions are lost");
     failed_over_ = true;
     look_again();
@@ -509,9 +509,8 @@ void World::committed(const PostgresCommit& commit) {
                             std::to_string(commit.after->owner.incarnation)
                       : std::string(", no marker")));
   }
-  if (Process* const process = find(commit.client); process != nullptr && !commit.rows.empty()) {
-    process->published.insert(commit.key);
-  }
+  Process* const process = find(commit.client);
+  if (process != nullptr && commit.after && commit.after->epoch != 0) process->published.insert(commit.key);
   if (!commit.rows.empty()) {
     ++run_.publishes;
     check_epochs(commit);

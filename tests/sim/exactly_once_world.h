@@ -64,7 +64,7 @@ struct Process {
   SteadyTime committed_at{};  // or the attempt began
   std::uint64_t commits = 0;
   std::uint64_t wakes_at = 0;
-  std::set<MarkerKey> published;  // under these
+  std::set<MarkerKey> published;  // markers that said so, when it took them over or later
   Troubles troubles;
   std::unique_ptr<ProcessFiles> files;
   std::unique_ptr<SimulatedProcess> run;
