@@ -92,7 +92,9 @@ void World::check_claimed(const Process& process) {
 }
 
 void World::note_step(Process& process) {
-  if (failed_over_) process.troubles.lost_too_much = process.troubles.lost_too_much || marker_is_too_old(process);
+  if (failed_over_ && !process.troubles.lost_too_much && marker_is_too_old(process)) {
+    process.troubles.lost_too_much = target_lost_too_much_ = true;
+  }
   if (process.attempts == 0) return;
   const detail::JobControl& job = process.run->job();
   if (!process.noted_attempt) note_first_attempt(process);
@@ -135,7 +137,7 @@ void World::take_end(Process& process) {
   if (code && !refusal_expected_ && !has_reason(process, *code, status)) {
     wrong("a process fails without a reason: " + last_failure_);
   }
-  const bool lost_too_much = process.troubles.lost_too_much;
+  const bool lost_too_much = process.troubles.lost_too_much || target_lost_too_much_;
   const bool stops = process.stops;
   const std::string savepoint = process.stopped_with;
   destroy(process);
@@ -197,7 +199,8 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
 bool World::may_lose_log(const Process& process) const {
   const Troubles& troubles = process.troubles;
   if (troubles.lost_log || troubles.lost_too_much || marker_is_on_a_branch()) return true;
-  if ((failed_over_ || brought_back_) && troubles.manifests > 0) return true;
+  if (troubles.restored_another) return true;  // which may be on a branch, or older than the target is now
+  if (target_lost_too_much_ && newest_names_what_is_gone()) return true;
   return !damaged_segment_.empty() && manifests_->names(damaged_segment_) && !could_go_back(process);
 }
 
@@ -207,6 +210,23 @@ bool World::found_other_sinks(const Process& process) const {
   const Manifest* const newest = manifests_->newest();
   if (newest == nullptr || process.commits > 0 || process.attempts == 0) return false;
   return manifests_->named_by(newest->id) < process.id && newest->sinks.front().published.size() != process.shards;
+}
+
+// A start remembers older epochs until it has committed twice, but their files go when it has once: when the target
+// goes back so far between the two, checkpoints name them again.
+bool World::newest_names_what_is_gone() const {
+  const Manifest* const newest = manifests_->newest();
+  if (newest == nullptr) return false;
+  for (const SinkState& sink : newest->sinks) {
+    const std::string folder = join_path(join_path(directory_, "log"), percent_encode(sink.uid));
+    for (const SinkEpoch& epoch : sink.epochs) {
+      for (const EpochSegment& segment : epoch.segments) {
+        const std::string name = std::to_string(segment.subtask) + "/" + segment_file_name(segment.epoch);
+        if (!disk_.exists(join_path(folder, name))) return true;
+      }
+    }
+  }
+  return false;
 }
 
 // The newest checkpoint is damaged, and the one before has nothing of the damage and no output that is not known.

@@ -136,6 +136,7 @@ class World final : private PostgresFates, private FileFates {
   bool has_reason(const Process& process, JobErrorCode code, const JobStatus& status) const;
   bool may_lose_log(const Process& process) const;
   bool found_other_sinks(const Process& process) const;
+  bool newest_names_what_is_gone() const;
   bool could_go_back(const Process& process) const;
   bool may_lose_marker(const Process& process) const;
   // Nothing has gone wrong, and nobody else was there.
@@ -235,6 +236,7 @@ class World final : private PostgresFates, private FileFates {
   std::optional<JobErrorCode> ended_with_;
   std::string last_failure_;
   bool failed_over_ = false;
+  bool target_lost_too_much_ = false;
   bool markers_removed_ = false;
   std::string damaged_segment_;
   int unreadable_manifests_ = 0;
