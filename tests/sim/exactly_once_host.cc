@@ -247,7 +247,7 @@ bool World::begin_again() {
   }
   if (random_.below(5) >= 2) return false;
   markers_removed_ = false;
-  faults_left_ = static_cast<int>(random_.below(8));
+  faults_left_ = static_cast<int>(random_.below(16));
   const std::uint64_t drawn = random_.below(10);
   if (drawn < 6 && savepoint_) {
     restore_savepoint();

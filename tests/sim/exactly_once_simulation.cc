@@ -61,7 +61,10 @@ World::World(std::uint64_t seed, const std::function<void(const std::string&)>& 
     rates_[i] = kKinds[i].rate * kFactors[random_.below(std::size(kFactors))];
   }
   faults_left_ = 5 + static_cast<int>(random_.below(16));
-  if (random_.chance(0.1)) log_read_factor_ = 10;
+  if (random_.chance(0.1)) {
+    log_read_factor_ = 20;
+    faults_left_ += 15;
+  }
   job_.rows = 300 + random_.below(600);
   job_.splits = 1 + static_cast<int>(random_.below(3));
   job_.shards = random_.chance(0.6) ? 2 : 1;
