@@ -26,6 +26,7 @@ int VisibleOutput::rank_of(int client) const {
 
 std::string VisibleOutput::take(std::size_t index) {
   const PostgresCommit& commit = server_.commits()[index];
+  if (ownerless_at_.contains(index)) owners_.clear();
   std::string wrong = check_owner(commit);
   if (commit.rows.empty()) return wrong;
   Line* const line = line_of(index, wrong);

@@ -42,7 +42,7 @@ class VisibleOutput {
   /// Every sink's output begins anew after these rows, under another name.
   void begin_after(const RowCounts& rows);
   /// Somebody has taken the markers away.
-  void forget_owners() { owners_.clear(); }
+  void forget_owners() { ownerless_at_.insert(server_.commits().size()); }
 
   /// Whether every sink shows so many rows and no more.
   bool shows(const RowCounts& rows) const;
@@ -85,6 +85,7 @@ class VisibleOutput {
   std::map<std::string, Line> lines_;  // by the sink's uid: under the name that had rows last
   std::set<Name> ended_;               // names that others have come after
   std::map<MarkerKey, Holder> owners_;
+  std::set<std::size_t> ownerless_at_;  // before these of the server's commits the markers were taken away
   std::map<int, std::set<MarkerKey>> taken_over_;  // by client
 };
 
