@@ -243,15 +243,14 @@ struct CanonicalState::Work {
     at->second.blocks.erase(blocks);
     for (Written& block : written) {
       block.file->read_block(*block.block, block.bytes);
-      if (block.block->removed || maps) continue;
+      if (block.block->removed) continue;
+      if (maps) {
+        each_entry(block, [&](std::string_view key, std::string_view value) { maps->put(key, value); });
+        continue;
+      }
       written_bytes += block.bytes.size();
       writer.put_block(out_of(block.table->schema),
                        {name_space, group, block.block->entries, Bytes(block.bytes)});
-    }
-    if (!maps) return;
-    for (const Written& block : written) {
-      if (block.block->removed) continue;
-      each_entry(block, [&](std::string_view key, std::string_view value) { maps->put(key, value); });
     }
   }
 

@@ -193,8 +193,7 @@ class Decision {
     const RestoringNode* const node = find_node(uid);
     if (node == nullptr && states.empty()) unwanted(RestoredKind::kOperatorState, uid, {}, no_step(uid));
     for (const auto& [name, state] : states) {
-      const auto same = [&, wanted = &name](const StateSpec& spec) { return spec.name == *wanted; };
-      if (node != nullptr && std::any_of(node->states.begin(), node->states.end(), same)) continue;
+      if (find_spec(node, name) != nullptr) continue;
       if (decide_part(node, uid, name, states)) continue;
       const RestoredKind kind = state.keyed ? RestoredKind::kKeyedState : RestoredKind::kOperatorState;
       if (node != nullptr && node->undeclared) {
@@ -212,10 +211,9 @@ class Decision {
                    const WrittenStates& states) {
     const std::string whole = detail::whole_state_name(name);
     if (!states.contains(whole)) return false;
-    if (node == nullptr || name.starts_with(detail::kPagesPrefix)) return true;
-    const auto same = [&](const StateSpec& spec) { return spec.name == whole; };
-    const auto spec = std::find_if(node->states.begin(), node->states.end(), same);
-    if (spec == node->states.end() || spec->paged) return true;
+    if (name.starts_with(detail::kPagesPrefix)) return true;
+    const StateSpec* const spec = find_spec(node, whole);
+    if (spec == nullptr || spec->paged) return true;
     add(RestoredKind::kKeyedState, uid, whole, RestoreVerdict::kRefused,
         {"it was a MapState in a cold tier, whose large maps are there in pages; begin with a savepoint, which "
          "make_savepoint() makes of a checkpoint"});
@@ -260,6 +258,14 @@ class Decision {
     if (node == written_.end()) return nullptr;
     const auto state = node->second.find(name);
     return state == node->second.end() ? nullptr : &state->second;
+  }
+
+  // Null without a node, too.
+  static const StateSpec* find_spec(const RestoringNode* node, const std::string& name) {
+    if (node == nullptr) return nullptr;
+    const auto at = std::find_if(node->states.begin(), node->states.end(),
+                                 [&](const StateSpec& spec) { return spec.name == name; });
+    return at == node->states.end() ? nullptr : &*at;
   }
 
   const RestoringNode* find_node(const std::string& uid) const {

@@ -15,6 +15,14 @@
 
 namespace levada::detail {
 
+void throw_page_missing(std::string_view state) {
+  throw StateError("'" + std::string(state) + "' lacks a page of a map: the cold tier has lost it");
+}
+
+void throw_map_torn(std::string_view state) {
+  throw StateError("'" + std::string(state) + "' was used after an error had cut a change of it short");
+}
+
 void throw_no_key(std::string_view state) {
   throw std::logic_error("'" + std::string(state) +
                          "' belongs to a key, and there is none in open(), finish() and process_broadcast()");

@@ -85,9 +85,7 @@ class ColdSide {
   bool read(Space& space, std::uint64_t hash, KeyView&& key, typename Table::Value& into) {
     if (!space.cold) return false;
     misses_.clear();
-    put_prefix(misses_.bytes(), space, table_.group_of(space, hash));
-    put_key(misses_.bytes(), key);
-    misses_.add();
+    add_miss(space, hash, key);
     misses_.look_up(tier_);
     if (!misses_.found(0)) return false;
     View in(misses_.value(0));
@@ -300,10 +298,13 @@ class ColdSide {
       if (row + kAhead < last) fetch(row + kAhead);
       typename Table::KeyView key = keys[row];
       if (table_.look_up(space, hashes[row], key) != nullptr) continue;
-      put_prefix(misses_.bytes(), space, table_.group_of(space, hashes[row]));
-      put_key(misses_.bytes(), key);
-      misses_.add();
+      add_miss(space, hashes[row], key);
     }
+  }
+  void add_miss(Space& space, std::uint64_t hash, typename Table::KeyView key) {
+    put_prefix(misses_.bytes(), space, table_.group_of(space, hash));
+    put_key(misses_.bytes(), key);
+    misses_.add();
   }
 
   // An entry of the tier comes into the table, unless the table has a newer one.

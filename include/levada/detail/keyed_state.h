@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "levada/detail/keyed_scope.h"
+#include "levada/detail/open_entries.h"
 #include "levada/detail/state_names.h"
 #include "levada/detail/stored_state.h"
 #include "levada/detail/typed_table.h"
@@ -51,14 +52,15 @@ class StateStore : public BoundState {
     }
   }
 
- protected:
   std::int64_t now() const { return time_->now.time_since_epoch().count(); }
+  /// How long entries live; 0: for ever.
   std::int64_t ttl_us() const { return ttl_us_; }
   /// What was updated at or before that has expired.
   std::int64_t before() const { return now() - ttl_us_; }
   /// True when reading makes young again.
   bool refreshes() const { return refreshes_; }
 
+ protected:
   Table table_;
   typename Table::Space& space_;
   Bytes key_bytes_;  // of a key that is looked for
@@ -129,16 +131,19 @@ class KeyedTable : public StateStore<K, V>, private ColdState<K> {
     }
   }
 
+  /// What is kept of the key at hand; null when there is nothing.
+  const V* find_kept() { return kept(find_entry()); }
+  /// The same, when it is in the table: the cold tier is not asked.
+  const V* peek_kept() {
+    CurrentKey<K>& current = key_at_hand();
+    return kept(table_.peek(space_, current.hash(), current.view()));
+  }
+
  protected:
   /// The entry of the key at hand, to be read; null when there is none.
   const Entry* find_entry() {
     CurrentKey<K>& current = key_at_hand();
     return table_.find(space_, current.hash(), current.view());
-  }
-  /// The same, when it is in the table.
-  const Entry* peek_entry() {
-    CurrentKey<K>& current = key_at_hand();
-    return table_.peek(space_, current.hash(), current.view());
   }
   /// The entry of the key at hand, to be changed.
   Entry& entry_at(bool& created) {
@@ -174,6 +179,8 @@ class KeyedTable : public StateStore<K, V>, private ColdState<K> {
     table_.make_ready(space_, hashes, key_at, first, last);
   }
   void make_room() override { table_.make_room(space_); }
+
+  static const V* kept(const Entry* entry) { return entry == nullptr ? nullptr : &entry->value; }
 
   CurrentKey<K>& key_at_hand() {
     if (!scope_.current.there()) [[unlikely]] throw_no_key(table_.name());
@@ -309,7 +316,7 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
     Map& map = this->entry_at(created).value;
     const auto [found, fresh] = map.entries.try_emplace(key);
     if (fresh) map.parts_heap_bytes += Map::heap_bytes_of_entry(*found);
-    open(*found);
+    open_.add(kNoPage, *found);
     if constexpr (kTimed) {
       if (found->second.has_expired(this->before())) found->second.value = MV{};
       found->second.updated_us = this->now();
@@ -325,7 +332,7 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
     bool created;
     Map& map = this->entry_at(created).value;
     const auto found = map.entries.find(key);
-    std::erase_if(open_, [&](const Open& open) { return open.value == &found->second; });
+    open_.forget(*found);
     bool lived = true;
     if constexpr (kTimed) lived = !found->second.has_expired(this->before());
     map.erase(found);
@@ -356,19 +363,10 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
     Base::settle();
   }
 
-  /// The map of the key at hand; null when it has none.
-  const Map* find_map() {
-    const auto* entry = this->find_entry();
-    return entry == nullptr ? nullptr : &entry->value;
-  }
-  const Map* peek_map() {
-    const auto* entry = this->peek_entry();
-    return entry == nullptr ? nullptr : &entry->value;
-  }
   /// Takes the map out; `opened` becomes the keys of entries that the function may change still. REQUIRES: there
   /// is one.
   Map take(std::vector<const MK*>& opened) {
-    for (const Open& open : open_) opened.push_back(open.key);
+    opened = open_.keys();
     settle();
     bool created;
     Map& map = this->entry_at(created).value;
@@ -383,39 +381,20 @@ class KeyedMap final : public KeyedTable<K, StoredMap<MK, MV, kTimed>>, public M
   }
 
  private:
-  using Value = MapValue<MV, kTimed>;
-  struct Open {
-    const MK* key;
-    Value* value;
-    std::size_t bytes;
-  };
+  static constexpr std::uint64_t kNoPage = 0;
 
-  // The function may change a value until it is closed.
-  void open(typename Map::Entries::value_type& entry) {
-    if constexpr (!kFlat<Value>) {
-      for (const Open& known : open_) {
-        if (known.value == &entry.second) return;
-      }
-      open_.push_back({&entry.first, &entry.second, heap_bytes_of(entry.second)});
-    }
-  }
   void account() {
-    if constexpr (!kFlat<Value>) {
-      if (open_.empty()) return;
-      bool created;
-      Map& map = this->entry_at(created).value;
-      for (Open& open : open_) {
-        const std::size_t bytes = heap_bytes_of(*open.value);
-        map.parts_heap_bytes += bytes - std::exchange(open.bytes, bytes);
-      }
-    }
+    if (open_.empty()) return;
+    bool created;
+    Map& map = this->entry_at(created).value;
+    open_.account([&](std::uint64_t, std::size_t bytes) { map.parts_heap_bytes += bytes; });
   }
   void close() {
     account();
     open_.clear();
   }
 
-  std::vector<Open> open_;
+  OpenEntries<MK, MV, kTimed> open_;
 };
 
 template <class Timed, class Untimed, class Member, class K>

@@ -134,68 +134,47 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
     table_.remove(space_, hash, view());
   }
 
-  /// The entry, made when it is not there.
-  Entry& entry_at(std::uint64_t page, const MK& key) {
-    Entry* entry = nullptr;
+  /// An entry and its page, both made when they are not there.
+  struct Reached {
+    Map* page;
+    Entry* entry;
+    bool page_was_there;
+  };
+  Reached reach(std::uint64_t page, const MK& key) {
+    Reached reached{};
     change(page, [&](Map& map) {
+      const bool was_there = !map.entries.empty();
       const auto [found, fresh] = map.entries.try_emplace(key);
       if (fresh) map.parts_heap_bytes += Map::heap_bytes_of_entry(*found);
-      entry = &*found;
+      reached = {&map, &*found, was_there};
     });
-    return *entry;
+    return reached;
   }
   void assign(std::uint64_t page, Entry& entry, MV&& value) {
-    std::size_t known = heap_bytes_of(entry.second);
-    const auto open = std::find_if(open_.begin(), open_.end(), [&](const Open& at) { return at.entry == &entry; });
-    if (open != open_.end()) known = open->bytes;
+    const std::size_t known = open_.accounted(entry);
     change(page, [&](Map& map) {
       value_of(entry.second) = std::move(value);
       map.parts_heap_bytes += heap_bytes_of(entry.second) - known;
     });
-    if (open != open_.end()) open->bytes = heap_bytes_of(entry.second);
+    open_.note_accounted(entry);
   }
   /// REQUIRES: there is such an entry.
   void erase(std::uint64_t page, const MK& key) {
     account();
     change(page, [&](Map& map) {
       const auto found = map.entries.find(key);
-      std::erase_if(open_, [&](const Open& open) { return open.entry == &*found; });
+      open_.forget(*found);
       map.erase(found);
     });
   }
 
-  /// The function may change the value, until it returns.
-  void open(std::uint64_t page, Entry& entry) {
-    if constexpr (!kFlat<MapValue<MV, kTimed>>) {
-      for (const Open& known : open_) {
-        if (known.entry == &entry) return;
-      }
-      open_.push_back({page, &entry, heap_bytes_of(entry.second)});
-    }
-  }
+  /// The entries whose values the function may change.
+  OpenEntries<MK, MV, kTimed>& open() { return open_; }
   /// What open entries have come to hold is charged.
   void account() {
-    if constexpr (!kFlat<MapValue<MV, kTimed>>) {
-      for (Open& open : open_) {
-        const std::size_t bytes = heap_bytes_of(open.entry->second);
-        if (bytes == open.bytes) continue;
-        change(open.page, [&](Map& map) { map.parts_heap_bytes += bytes - open.bytes; });
-        open.bytes = bytes;
-      }
-    }
-  }
-  /// Entries from `first` on have moved from one page to another. REQUIRES: what is open was accounted before.
-  void moved(std::uint64_t from, std::uint64_t to, const MK& first) {
-    for (Open& open : open_) {
-      if (open.page == from && !(open.entry->first < first)) open.page = to;
-    }
-  }
-  /// The keys of entries that are open, which are so no more.
-  std::vector<const MK*> close() {
-    std::vector<const MK*> keys;
-    for (const Open& open : open_) keys.push_back(&open.entry->first);
-    open_.clear();
-    return keys;
+    open_.account([&](std::uint64_t page, std::size_t bytes) {
+      change(page, [&](Map& map) { map.parts_heap_bytes += bytes; });
+    });
   }
 
   void settle() override {
@@ -212,12 +191,6 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
   using Base::table_;
   using Key = typename Base::Table::Key;
   static constexpr std::size_t kRoomBytes = std::size_t{1} << 20;
-
-  struct Open {
-    std::uint64_t page;
-    Entry* entry;
-    std::size_t bytes;
-  };
 
   void make_ready(const KeyColumn<K>&, const std::uint64_t*, std::size_t, std::size_t) override { make_room(); }
   void make_room() override {
@@ -239,7 +212,7 @@ class MapPages final : public StateStore<PageKey<K>, StoredMap<MK, MV, kTimed>>,
 
   KeyedScope<K>& scope_;
   PageKey<K> page_key_;
-  std::vector<Open> open_;
+  OpenEntries<MK, MV, kTimed> open_;
   bool touched_ = false;  // since the function was called
   std::size_t roomy_bytes_ = 0;  // in memory when room was made
 };
@@ -253,15 +226,6 @@ class MapDirectories final : public KeyedTable<K, MapDirectory<MK, kTimed>> {
   MapDirectories(const KeyedMember& member, KeyedScope<K>& scope)
       : KeyedTable<K, Directory>(map_directory_name(member.name()), member, scope) {}
 
-  const Directory* find() {
-    const auto* entry = this->find_entry();
-    return entry == nullptr ? nullptr : &entry->value;
-  }
-  /// The same, when it is in the table.
-  const Directory* peek() {
-    const auto* entry = this->peek_entry();
-    return entry == nullptr ? nullptr : &entry->value;
-  }
   /// The directory, made when there is none, to be changed.
   Directory& at() {
     bool created;
@@ -280,9 +244,6 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
   PagedMap(const KeyedMember& member, KeyedScope<K>& scope)
       : name_(state_table_name(member.name())),
         scope_(scope),
-        time_(*scope.time),
-        ttl_us_(member.options().ttl.count()),
-        refreshes_(kTimed && member.options().update == TtlUpdate::kOnReadAndWrite),
         small_(member, scope),
         directories_(member, scope),
         pages_(member, scope) {}
@@ -297,9 +258,9 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     if (page == nullptr) return nullptr;
     const auto found = page->entries.find(key);
     if (found == page->entries.end() || has_expired(found->second)) return nullptr;
-    if (!refreshes_) return &value_of(found->second);
+    if (!refreshes()) return &value_of(found->second);
     torn_ = true;
-    const MV* const value = &value_of(entry_at(place, key).second);
+    const MV* const value = &value_of(reach(place, key).entry->second);
     torn_ = false;
     return value;
   }
@@ -308,31 +269,32 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     const Directory* const directory = find_directory();
     if (directory == nullptr) {
       MV& value = small_.at(key);
-      if (is_large(*small_.find_map())) move_out();
+      if (is_large(*small_.find_kept())) move_out();
       return value;
     }
     const std::size_t place = directory->page_of(key);
     const std::uint64_t number = directory->pages[place].number;
     torn_ = true;
-    auto& entry = entry_at(place, key);
-    pages_.open(number, entry);
-    if (is_large(*pages_.find(number))) split(place, key);
+    const auto [page, entry, was_there] = reach(place, key);
+    pages_.open().add(number, *entry);
+    if (is_large(*page)) split(place, key);
     torn_ = false;
-    return value_of(entry.second);
+    return value_of(entry->second);
   }
 
   void put(const MK& key, MV&& value) override {
     const Directory* const directory = find_directory();
     if (directory == nullptr) {
       small_.put(key, std::move(value));
-      if (is_large(*small_.find_map())) move_out();
+      if (is_large(*small_.find_kept())) move_out();
       return;
     }
     const std::size_t place = directory->page_of(key);
     const std::uint64_t number = directory->pages[place].number;
     torn_ = true;
-    pages_.assign(number, entry_at(place, key), std::move(value));
-    if (is_large(*pages_.find(number))) split(place, key);
+    const auto [page, entry, was_there] = reach(place, key);
+    pages_.assign(number, *entry, std::move(value));
+    if (is_large(*page)) split(place, key);
     torn_ = false;
   }
 
@@ -359,7 +321,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     if (from != nullptr && to != nullptr && !(*from < *to)) return;
     const std::size_t first = from == nullptr ? 0 : directory->page_of(*from);
     const std::size_t last = to == nullptr ? directory->pages.size() : directory->page_of(*to) + 1;
-    const bool stays = !refreshes_ && last - first > kKeptOfScan;
+    const bool stays = !refreshes() && last - first > kKeptOfScan;
     Map scratch;
     for (std::size_t place = first; place < last; ++place) {
       const std::uint64_t number = directory->pages[place].number;
@@ -368,7 +330,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
         check_missing();
         continue;
       }
-      if (refreshes_) {
+      if (refreshes()) {
         note_update(place);
         page = &pages_.at(number);
       }
@@ -380,7 +342,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     const Directory* const directory = find_directory();
     if (directory == nullptr) return small_.clear();
     torn_ = true;
-    pages_.close();
+    pages_.open().clear();
     for (const auto& page : directory->pages) pages_.remove(page.number);
     directories_.remove();
     torn_ = false;
@@ -422,27 +384,28 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     return map.entries.size() > kEntriesMin && heap_bytes_of(map) > kPageBytes;
   }
 
-  std::int64_t now() const { return time_.now.time_since_epoch().count(); }
+  std::int64_t now() const { return small_.now(); }
+  bool refreshes() const { return kTimed && small_.refreshes(); }
   template <class Stored>
   bool has_expired(const Stored& stored) const {
     if constexpr (kTimed) {
-      return stored.has_expired(now() - ttl_us_);
+      return stored.has_expired(small_.before());
     } else {
       static_cast<void>(stored);
       return false;
     }
   }
   // What is updated by now, or soon: it is not noted each time.
-  std::int64_t update_bound() const { return kTimed ? now() + ttl_us_ / 8 : INT64_MAX; }
+  std::int64_t update_bound() const { return kTimed ? now() + small_.ttl_us() / 8 : INT64_MAX; }
 
   // Of the key at hand; null when its map is small, or there is none. A key is in one of the two tables, so the tier
   // is asked only when neither has it.
   const Directory* find_directory() {
     check_whole();
     if (!scope_.current.there()) [[unlikely]] throw_no_key(name_);
-    if (small_.peek_map() != nullptr) return nullptr;
-    if (const Directory* const known = directories_.peek()) return known;
-    return small_.find_map() != nullptr ? nullptr : directories_.find();
+    if (small_.peek_kept() != nullptr) return nullptr;
+    if (const Directory* const known = directories_.peek_kept()) return known;
+    return small_.find_kept() != nullptr ? nullptr : directories_.find_kept();
   }
   // Null when the page was too old.
   const Map* page_at(std::uint64_t number) {
@@ -458,27 +421,25 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     if (torn_) [[unlikely]] throw_map_torn(name_);
   }
 
-  // An entry of a large map, made when it is not there or is too old.
-  auto& entry_at(std::size_t place, const MK& key) {
-    const std::uint64_t number = directories_.find()->pages[place].number;
+  // An entry of a large map, made when it is not there or is too old, and its page.
+  auto reach(std::size_t place, const MK& key) {
+    if constexpr (kTimed) note_update(place);
+    const std::uint64_t number = directories_.find_kept()->pages[place].number;
+    const auto reached = pages_.reach(number, key);
+    if (!reached.page_was_there) check_missing();
     if constexpr (kTimed) {
-      note_update(place);
-    } else {
-      page_at(number);
-    }
-    auto& entry = pages_.entry_at(number, key);
-    if constexpr (kTimed) {
-      const bool fresh = entry.second.updated_us == INT64_MIN;
-      if (!fresh && has_expired(entry.second)) {
-        pages_.open(number, entry);
-        entry.second.value = MV{};
+      auto& stored = reached.entry->second;
+      const bool fresh = stored.updated_us == INT64_MIN;
+      if (!fresh && has_expired(stored)) {
+        pages_.open().add(number, *reached.entry);
+        stored.value = MV{};
       }
-      entry.second.updated_us = now();
+      stored.updated_us = now();
     }
-    return entry;
+    return reached;
   }
   void note_update(std::size_t place) {
-    if (directories_.find()->pages[place].updated_us >= now()) return;
+    if (directories_.find_kept()->pages[place].updated_us >= now()) return;
     directories_.at().pages[place].updated_us = update_bound();
   }
 
@@ -511,7 +472,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     std::reverse(directory.pages.begin(), directory.pages.end());
     for (const MK* const key : opened) {
       const std::uint64_t number = directory.pages[directory.page_of(*key)].number;
-      pages_.open(number, pages_.entry_at(number, *key));
+      pages_.open().add(number, *pages_.reach(number, *key).entry);
     }
     torn_ = false;
   }
@@ -531,7 +492,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     const MK first = moving_.entries.begin()->first;
     directory.insert(place + 1, first, to, directory.pages[place].updated_us);
     put_moving(to);
-    pages_.moved(from, to, first);
+    pages_.open().moved(from, to, first);
     torn_ = false;
   }
 
@@ -539,7 +500,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
   void forget_pages(Directory& directory, std::size_t& kept) {
     const std::uint64_t number = directory.pages[kept].number;
     std::erase_if(directory.pages, [&](const auto& page) {
-      if (page.number == number || page.updated_us > now() - ttl_us_) return false;
+      if (page.number == number || page.updated_us > small_.before()) return false;
       pages_.remove(page.number);
       directory.keys_heap_bytes -= page.key_bytes;
       return true;
@@ -551,7 +512,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
 
   // After an entry has gone from a page.
   void tidy(std::size_t place) {
-    const Directory& directory = *directories_.find();
+    const Directory& directory = *directories_.find_kept();
     const std::uint64_t number = directory.pages[place].number;
     const Map& page = *pages_.find(number);
     if (page.entries.empty()) {
@@ -582,7 +543,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
         map.entries.merge(moving_.entries);
       });
       moving_ = Map{};
-      pages_.moved(upper.number, lower.number, upper.first);
+      pages_.open().moved(upper.number, lower.number, upper.first);
     }
     lower.updated_us = std::max(lower.updated_us, upper.updated_us);
     directory.erase(place + 1);
@@ -590,11 +551,12 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
 
   // The only page becomes a small map when it has room to grow as such.
   void become_small() {
-    const std::uint64_t only = directories_.find()->pages.front().number;
+    const std::uint64_t only = directories_.find_kept()->pages.front().number;
     const Map* const rest = page_at(only);
     if (rest != nullptr && heap_bytes_of(*rest) * 2 > kPageBytes) return;
     if (rest != nullptr) take(only);
-    const std::vector<const MK*> opened = pages_.close();
+    const std::vector<const MK*> opened = pages_.open().keys();
+    pages_.open().clear();
     directories_.remove();
     if (moving_.entries.empty()) return;
     small_.give(std::exchange(moving_, Map{}));
@@ -619,7 +581,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
       const auto& [key, stored] = *at;
       if (!has_expired(stored)) {
         if constexpr (kTimed) {
-          if (refreshes_) const_cast<Expiring<MV>&>(stored).updated_us = now();
+          if (refreshes()) const_cast<Expiring<MV>&>(stored).updated_us = now();
         }
         if (!visit(key, value_of(stored))) return false;
       }
@@ -645,7 +607,7 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
     return write_whole(value);
   }
   bool write_whole(Bytes& out) {
-    const Directory* const directory = directories_.find();
+    const Directory* const directory = directories_.find_kept();
     if (directory == nullptr) return false;
     Bytes entries;
     std::uint64_t count = 0;
@@ -666,9 +628,6 @@ class PagedMap final : public BoundState, public MapAccess<MK, MV>, private Stat
 
   const std::string name_;
   KeyedScope<K>& scope_;
-  const FunctionTime& time_;
-  const std::int64_t ttl_us_;
-  const bool refreshes_;
   bool torn_ = false;  // an error has come in the midst of a change
   // Entries on their way from one place to another: here, for the function may have references to them when an error
   // comes.

@@ -276,8 +276,7 @@ class TypedTable final : public StateTable {
   /// The entry of the key, to be read; null when there is none.
   const Entry* find(Space& space, std::uint64_t hash, KeyView key) {
     if (cold_) cold_->fetch_one(space, hash, key);
-    const Entry* const entry = look_up(space, hash, key);
-    return entry != nullptr && space.lives(*entry) ? entry : nullptr;
+    return peek(space, hash, key);
   }
 
   /// The value of the key, to be read, without bringing its entry into the table: `scratch` may hold it. Null when
