@@ -10,31 +10,21 @@
 #include "levada/testing/harness.h"
 #include "support/seed.h"
 #include "support/snapshot_entries.h"
+#include "unit/operators/orders.h"
 
 namespace levada {
 namespace {
 
 using levada::testing::HarnessOptions;
 using levada::testing::OperatorHarness;
+using levada::testing::Order;
+using levada::testing::Said;
 using levada::testing::TwoInputHarness;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
-
-/// What a function is told to do with the state of a key: `verb` and its operands.
-struct Order {
-  std::string key, verb;
-  std::int64_t a = 0, b = 0;
-};
-LEVADA_RECORD(Order, key, verb, a, b)
-
-struct Said {
-  std::string key, text;
-  auto operator<=>(const Said&) const = default;
-};
-LEVADA_RECORD(Said, key, text)
 
 using Keyed = KeyedContext<std::string, Said>;
 

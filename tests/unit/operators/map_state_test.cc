@@ -12,24 +12,15 @@
 #include "levada/testing/harness.h"
 #include "support/seed.h"
 #include "support/snapshot_entries.h"
+#include "unit/operators/orders.h"
 
 namespace levada {
 namespace {
 
 using levada::testing::HarnessOptions;
 using levada::testing::OperatorHarness;
-
-struct Call {
-  std::string key, verb;
-  std::int64_t a = 0, b = 0;
-};
-LEVADA_RECORD(Call, key, verb, a, b)
-
-struct Answer {
-  std::string key, text;
-  auto operator<=>(const Answer&) const = default;
-};
-LEVADA_RECORD(Answer, key, text)
+using levada::testing::Order;
+using levada::testing::Said;
 
 // ---- what maps are of
 
@@ -60,67 +51,67 @@ struct Shelf {
   StateOptions options{};
   MapState<typename Kind::Key, typename Kind::Value> map{"map", options};
 
-  void process(const Call& call, KeyedContext<std::string, Answer>& ctx) {
+  void process(const Order& order, KeyedContext<std::string, Said>& ctx) {
     const auto key = [](std::int64_t n) { return Kind::key(n); };
     std::string text;
     const auto tell = [&](const auto& k, const auto& v) { text += line<Kind>(k, v); };
-    if (call.verb == "put") {
-      for (std::int64_t n = call.a; n < call.b; ++n) {
+    if (order.verb == "put") {
+      for (std::int64_t n = order.a; n < order.b; ++n) {
         typename Kind::Value value{};
         Kind::change(value, n);
         map.put(key(n), value);
       }
     }
-    if (call.verb == "change") Kind::change(map.get(key(call.a)), call.b);
-    if (call.verb == "change two") {  // both are written after both were asked for
-      map.get(key(call.a)), map.get(key(call.b));
-      auto& first = map.get(key(call.a));
-      if (call.a != call.b) Kind::change(map.get(key(call.b)), 2);
+    if (order.verb == "change") Kind::change(map.get(key(order.a)), order.b);
+    if (order.verb == "change two") {  // both are written after both were asked for
+      map.get(key(order.a)), map.get(key(order.b));
+      auto& first = map.get(key(order.a));
+      if (order.a != order.b) Kind::change(map.get(key(order.b)), 2);
       Kind::change(first, 1);
     }
-    if (call.verb == "fill around") {  // what was asked for first is written last
-      auto& first = map.get(key(call.a));
-      for (std::int64_t n = call.a - 40; n < call.a + 40; ++n) {
-        if (n != call.a) Kind::change(map.get(key(n)), n);
+    if (order.verb == "fill around") {  // what was asked for first is written last
+      auto& first = map.get(key(order.a));
+      for (std::int64_t n = order.a - 40; n < order.a + 40; ++n) {
+        if (n != order.a) Kind::change(map.get(key(n)), n);
       }
       map.for_each([](const auto&, const auto&) {});
-      map.erase(key(call.a - 1));
+      map.erase(key(order.a - 1));
       for (std::int64_t n = 0; n < 50; ++n) Kind::change(first, n);
     }
-    if (call.verb == "erase") {
-      for (std::int64_t n = call.a; n < call.b; ++n) text += map.erase(key(n)) ? '+' : '-';
-      ctx.emit({call.key, text});
+    if (order.verb == "erase") {
+      for (std::int64_t n = order.a; n < order.b; ++n) text += map.erase(key(n)) ? '+' : '-';
+      ctx.emit({order.key, text});
     }
-    if (call.verb == "clear") map.clear();
-    if (call.verb == "find") {
-      const auto* found = map.find(key(call.a));
-      ctx.emit({call.key, found == nullptr ? "none" : line<Kind>(key(call.a), *found)});
+    if (order.verb == "clear") map.clear();
+    if (order.verb == "find") {
+      const auto* found = map.find(key(order.a));
+      ctx.emit({order.key, found == nullptr ? "none" : line<Kind>(key(order.a), *found)});
     }
-    if (call.verb == "range") {
-      map.for_each(key(call.a), key(call.b), tell);
-      ctx.emit({call.key, text});
+    if (order.verb == "range") {
+      map.for_each(key(order.a), key(order.b), tell);
+      ctx.emit({order.key, text});
     }
-    if (call.verb == "some") {  // reads the map while it goes through it, and stops
+    if (order.verb == "some") {  // reads the map while it goes through it, and stops
       int left = 100;
       map.for_each([&](const auto& k, const auto& v) {
         text += line<Kind>(k, v);
-        if (const auto* other = map.find(key(call.a))) text += Kind::show(*other);
-        if (left % 10 == 0) map.for_each(key(call.a), key(call.b), tell);
+        if (const auto* other = map.find(key(order.a))) text += Kind::show(*other);
+        if (left % 10 == 0) map.for_each(key(order.a), key(order.b), tell);
         return --left > 0;
       });
-      ctx.emit({call.key, text});
+      ctx.emit({order.key, text});
     }
-    if (call.verb == "all") {
+    if (order.verb == "all") {
       map.for_each(tell);
-      ctx.emit({call.key, map.empty() ? "empty" : text});
+      ctx.emit({order.key, map.empty() ? "empty" : text});
     }
   }
 };
 
 template <class Kind>
 auto shelf(StateOptions options = {}) {
-  return [options](DataStream<Call> calls) {
-    return calls.key_by(&Call::key).process<Answer>(Shelf<Kind>{.options = options}).uid("shelf");
+  return [options](DataStream<Order> orders) {
+    return orders.key_by(&Order::key).process<Said>(Shelf<Kind>{.options = options}).uid("shelf");
   };
 }
 
@@ -136,8 +127,8 @@ struct Model {
     if (ttl > 0) std::erase_if(map, [&](const auto& entry) { return entry.second.second <= now - ttl; });
   }
 
-  // What the function says to a call, if anything.
-  std::optional<std::string> take(const Call& call, std::int64_t now) {
+  // What the function says to an order, if anything.
+  std::optional<std::string> take(const Order& order, std::int64_t now) {
     forget(now);
     std::string text;
     const auto read = [&](auto at) {
@@ -149,56 +140,56 @@ struct Model {
       Kind::change(entry.first, b);
       entry.second = now;
     };
-    if (call.verb == "put") {
-      for (std::int64_t n = call.a; n < call.b; ++n) {
+    if (order.verb == "put") {
+      for (std::int64_t n = order.a; n < order.b; ++n) {
         map.erase(Kind::key(n));
         change(n, n);
       }
     }
-    if (call.verb == "change") change(call.a, call.b);
-    if (call.verb == "change two") {
-      if (call.a != call.b) change(call.b, 2);
-      change(call.a, 1);
+    if (order.verb == "change") change(order.a, order.b);
+    if (order.verb == "change two") {
+      if (order.a != order.b) change(order.b, 2);
+      change(order.a, 1);
     }
-    if (call.verb == "fill around") {
-      map[Kind::key(call.a)].second = now;
-      for (std::int64_t n = call.a - 40; n < call.a + 40; ++n) {
-        if (n != call.a) change(n, n);
+    if (order.verb == "fill around") {
+      map[Kind::key(order.a)].second = now;
+      for (std::int64_t n = order.a - 40; n < order.a + 40; ++n) {
+        if (n != order.a) change(n, n);
       }
       for (auto at = map.begin(); at != map.end(); ++at) read(at);
-      map.erase(Kind::key(call.a - 1));
-      for (std::int64_t n = 0; n < 50; ++n) change(call.a, n);
+      map.erase(Kind::key(order.a - 1));
+      for (std::int64_t n = 0; n < 50; ++n) change(order.a, n);
     }
-    if (call.verb == "erase") {
-      for (std::int64_t n = call.a; n < call.b; ++n) text += map.erase(Kind::key(n)) > 0 ? '+' : '-';
+    if (order.verb == "erase") {
+      for (std::int64_t n = order.a; n < order.b; ++n) text += map.erase(Kind::key(n)) > 0 ? '+' : '-';
       return text;
     }
-    if (call.verb == "clear") map.clear();
-    if (call.verb == "find") {
-      const auto at = map.find(Kind::key(call.a));
+    if (order.verb == "clear") map.clear();
+    if (order.verb == "find") {
+      const auto at = map.find(Kind::key(order.a));
       return at == map.end() ? "none" : read(at);
     }
     const auto range = [&] {
-      if (call.a >= call.b) return;
-      for (auto at = map.lower_bound(Kind::key(call.a)); at != map.end() && at->first < Kind::key(call.b); ++at) {
+      if (order.a >= order.b) return;
+      for (auto at = map.lower_bound(Kind::key(order.a)); at != map.end() && at->first < Kind::key(order.b); ++at) {
         text += read(at);
       }
     };
-    if (call.verb == "range") {
+    if (order.verb == "range") {
       range();
       return text;
     }
-    if (call.verb == "some") {
+    if (order.verb == "some") {
       int left = 100;
       for (auto at = map.begin(); at != map.end() && left-- > 0; ++at) {
         text += read(at);
-        const auto other = map.find(Kind::key(call.a));
+        const auto other = map.find(Kind::key(order.a));
         if (other != map.end()) read(other), text += Kind::show(other->second.first);
         if ((left + 1) % 10 == 0) range();
       }
       return text;
     }
-    if (call.verb == "all") {
+    if (order.verb == "all") {
       for (auto at = map.begin(); at != map.end(); ++at) text += read(at);
       return map.empty() ? "empty" : text;
     }
@@ -208,7 +199,7 @@ struct Model {
 
 constexpr std::int64_t kEntries = 1000;
 
-Call random_call(std::mt19937_64& random) {
+Order random_order(std::mt19937_64& random) {
   const auto below = [&](std::uint64_t n) { return static_cast<std::int64_t>(random() % n); };
   const std::string key = "key " + std::to_string(below(3));
   const std::int64_t a = below(kEntries), b = below(kEntries);
@@ -221,7 +212,7 @@ Call random_call(std::mt19937_64& random) {
     case 5: return {key, "range", a, a + below(20)};
     case 6: return {key, "all"};
     case 7: return {key, "some", a, a + below(10)};
-    case 8: return below(10) == 0 ? Call{key, "clear"} : Call{key, "find", a};
+    case 8: return below(10) == 0 ? Order{key, "clear"} : Order{key, "find", a};
     case 9: return {key, "change two", a, b};
     case 10: return {key, "find", a};
     case 11: return {key, "fill around", a};
@@ -250,10 +241,8 @@ class Trial {
       }
       harness_.begin_snapshot();
       Models later = models;
-      const std::int64_t then = now_;
       if (!timed_) calls(later);  // is captured around, and lost
       const auto snapshot = harness_.finish_snapshot();
-      ASSERT_EQ(then, now_);
       harness_.restore(snapshot, 1 + static_cast<int>(random_() % 4));
       for (auto& [key, model] : models) call({key, "all"}, model);
     }
@@ -264,7 +253,7 @@ class Trial {
 
   void calls(Models& models) {
     for (int i = 0; i < 120; ++i) {
-      const Call next = random_call(random_);
+      const Order next = random_order(random_);
       call(next, models.try_emplace(next.key, fresh_).first->second);
       if (timed_ && random_() % 4 == 0) {
         harness_.advance_clock(1s);
@@ -272,17 +261,17 @@ class Trial {
       }
     }
   }
-  void call(const Call& call, Model<Kind>& model) {
-    harness_.push(call);
-    std::vector<Answer> expected;
-    if (auto text = model.take(call, now_)) expected.push_back({call.key, *std::move(text)});
-    ASSERT_EQ(harness_.take(), expected) << call.verb << " " << call.a << " " << call.b << " at " << now_;
+  void call(const Order& order, Model<Kind>& model) {
+    harness_.push(order);
+    std::vector<Said> expected;
+    if (auto text = model.take(order, now_)) expected.push_back({order.key, *std::move(text)});
+    ASSERT_EQ(harness_.take(), expected) << order.verb << " " << order.a << " " << order.b << " at " << now_;
   }
 
   std::mt19937_64 random_;
   const bool timed_;
   std::int64_t now_ = 100;
-  OperatorHarness<Call, Answer> harness_;
+  OperatorHarness<Order, Said> harness_;
   const Model<Kind> fresh_;
 };
 
@@ -312,7 +301,7 @@ TYPED_TEST(LargeMaps, ForgetEntryByEntryWhatWasNotRead) {
 
 TEST(LargeMap, GivesBackItsMemoryAndLeavesNothingBehind) {
   const auto used = [](const MemoryBudget& memory) { return memory.shares()[1]->used_bytes(); };
-  OperatorHarness<Call, Answer> harness(shelf<Texts>(), {.batch_rows = 1});
+  OperatorHarness<Order, Said> harness(shelf<Texts>(), {.batch_rows = 1});
   harness.push({"a", "put", 0, 1});
   harness.snapshot();
   const std::size_t empty = used(harness.memory());
@@ -327,7 +316,7 @@ TEST(LargeMap, GivesBackItsMemoryAndLeavesNothingBehind) {
     }
     harness.take();
     harness.push({"a", "all"});
-    EXPECT_EQ(harness.take(), (std::vector<Answer>{{"a", "empty"}}));
+    EXPECT_EQ(harness.take(), (std::vector<Said>{{"a", "empty"}}));
     const auto snapshot = harness.snapshot();
     testing::expect_entries(snapshot, 0);
     harness.restore(snapshot, 1);
