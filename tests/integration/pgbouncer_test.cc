@@ -5,13 +5,13 @@
 #include <atomic>
 #include <set>
 #include <string>
-#include <thread>
 
 #include <libpq-fe.h>
 
 #include "jobs/servers.h"
 #include "levada/connectors/postgres.h"
 #include "levada/levada.h"
+#include "support/job_progress.h"
 #include "support/temp_dir.h"
 
 namespace levada {
@@ -83,7 +83,7 @@ TEST_P(Pgbouncer, GivesEachRowOnceThroughRestarts) {
                                        .marker_schema = inserted_.marker_schema()}))
       .uid("to upserted");
   Job job = env.execute_async("pooled");
-  while (job.status().state == JobState::kStarting) std::this_thread::sleep_for(1ms);
+  testing::wait_for_status(job, [](const JobStatus& status) { return status.state != JobState::kStarting; });
   runs = true;
   runs.notify_all();
   job.wait();

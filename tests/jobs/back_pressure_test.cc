@@ -103,7 +103,7 @@ TEST_F(BackPressure, HoldsTheSourceKeepsMemoryFlatLosesNothingAndEndsAtOnce) {
   EXPECT_LT(resident_bytes() - before, kBudget);
   job.wait();
   const std::chrono::duration<double> quickly = std::chrono::steady_clock::now() - released;
-  EXPECT_GT(static_cast<double>(left) / quickly.count(), 4 * slow_rate);
+  EXPECT_GT(static_cast<double>(left) / quickly.count(), 10 * slow_rate);
   EXPECT_EQ(taken_, kRows);
   EXPECT_EQ(sum_, kRows * (kRows - 1) / 2);
 }

@@ -14,6 +14,7 @@
 #include "jobs/servers.h"
 #include "levada/connectors/postgres.h"
 #include "levada/levada.h"
+#include "support/job_progress.h"
 #include "support/temp_dir.h"
 
 namespace levada {
@@ -116,7 +117,7 @@ class Failures {
     throw std::runtime_error("planned");
   }
   void come_to(const Job& job) {
-    while (job.status().state == JobState::kStarting) std::this_thread::sleep_for(1ms);
+    testing::wait_for_status(job, [](const JobStatus& status) { return status.state != JobState::kStarting; });
     runs_ = true;
     runs_.notify_all();
   }
