@@ -263,7 +263,10 @@ void World::happen() {
   }
   // A failover that brings an owner back who was fenced lets him publish: nothing can be done then.
   if (zombie() == nullptr && !markers_removed_ && meets(SimulatedFault::kFailover)) {
-    const std::size_t most = postgres_.commits().size() - std::min(postgres_.commits().size(), commits_before_);
+    // Nor can it be where it takes back that a generation has ended.
+    const bool ends_generation = current_->anew && !current_->noted_attempt;
+    const std::size_t commits = postgres_.commits().size();
+    const std::size_t most = ends_generation ? 0 : commits - std::min(commits, commits_before_);
     const int lost = postgres_.fail_over(static_cast<int>(std::min<std::size_t>(random_.below(6), most)));
     say("failover, " + std::to_string(lost) + " transactions are lost");
     failed_over_ = true;
@@ -449,13 +452,22 @@ PostgresFault World::fate(int id, const MarkerKey& key, PostgresCall call) {
   freeze_within(id);
   Process* const process = find(id);
   if (process == nullptr || process->files->is_dead()) return PostgresFault::kCut;
-  // All that is to be published has been read then.
-  if (call == PostgresCall::kAdvance) {
-    process->troubles.log_reads.erase({VisibleOutput::uid_of(key), static_cast<std::size_t>(std::get<2>(key))});
-  }
   const PostgresFault fault = draw_fault(call);
+  note_log_was_read(*process, key, call, fault);
   note(static_cast<std::uint64_t>(call) * 8 + static_cast<std::uint64_t>(fault));
   return fault;
+}
+
+// All that is published has been read before the marker moves; what the server refuses does not count.
+void World::note_log_was_read(Process& process, const MarkerKey& key, PostgresCall call, PostgresFault fault) {
+  Troubles& troubles = process.troubles;
+  if (call == PostgresCall::kAdvance) {
+    troubles.read_for = key;
+  } else if (call != PostgresCall::kCommit) {
+    troubles.read_for.reset();
+  } else if (troubles.read_for == key && fault != PostgresFault::kConflict) {
+    troubles.log_reads.erase({VisibleOutput::uid_of(key), static_cast<std::size_t>(std::get<2>(key))});
+  }
 }
 
 PostgresFault World::draw_fault(PostgresCall call) {

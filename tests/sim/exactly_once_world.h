@@ -42,6 +42,7 @@ struct Troubles {
   int unreachable = 0;            ///< how often the server was away
   /// By sink and shard, those that failed since it published.
   std::map<std::pair<std::string, std::size_t>, int> log_reads;
+  std::optional<MarkerKey> read_for;  ///< the shard whose log was read to its end by the transaction under way
   bool lost_log = false;       ///< it could not be read too often
   bool lost_too_much = false;  ///< a failover took back more than the manifests still have
 };
@@ -178,6 +179,7 @@ class World final : private PostgresFates, private FileFates {
   void note_log_read(Process& process, const std::string& path);
   PostgresFault fate(int id, const MarkerKey& key, PostgresCall call) override;
   PostgresFault draw_fault(PostgresCall call);
+  void note_log_was_read(Process& process, const MarkerKey& key, PostgresCall call, PostgresFault fault);
   void cut_off(int id) override;
   void sent(int id) override;
   bool waits(int id, bool holder_is_orphan) override;
