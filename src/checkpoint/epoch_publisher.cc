@@ -168,6 +168,7 @@ bool EpochPublisher::retire_predecessor() {
     target.disconnect();
     if (answer.status == TargetStatus::kDone || answer.status == TargetStatus::kAlreadyThere) {
       ++retired_;
+      unreadable_ = 0;
       started_at_ = parts_.clock->steady_now();
     } else {
       doubt(answer);
@@ -176,6 +177,8 @@ bool EpochPublisher::retire_predecessor() {
     fail(std::current_exception());
   } catch (const ConnectorError&) {
     fail(std::current_exception());
+  } catch (const StateError& error) {
+    if (!reads_again(error)) fail(std::current_exception());
   } catch (const std::exception& error) {
     target.disconnect();
     doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
@@ -391,13 +394,16 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
   parts_.changed();
 }
 
-// The disk may have failed for a moment, or there was no descriptor.
+// The disk may have failed for a moment, or there was no descriptor. False: that was often enough.
+bool EpochPublisher::reads_again(const StateError& error) {
+  if (++unreadable_ >= kReadTries) return false;
+  started_at_ = parts_.clock->steady_now();  // the target could be reached
+  doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
+  return true;
+}
+
 void EpochPublisher::unreadable(const StateError& error) {
-  if (++unreadable_ < kReadTries) {
-    started_at_ = parts_.clock->steady_now();  // the target could be reached
-    doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
-    return;
-  }
+  if (reads_again(error)) return;
   auto lost = std::make_exception_ptr(JobError(
       JobErrorCode::kEpochLogLost, parts_.node, -1,
       std::string(error.what()) + "; it was not published yet. Bring the file back, or, if its output "

@@ -152,6 +152,7 @@ class EpochPublisher {
   std::size_t shard() const noexcept { return static_cast<std::size_t>(parts_.shard); }
   void take_marker(const TargetAnswer& fenced, std::uint64_t asked);
   void read_through();
+  bool reads_again(const StateError& error);
   void unreadable(const StateError& error);
   std::vector<EpochLogRecords::Part> parts_between(std::size_t begin, std::size_t end) const
       LEVADA_REQUIRES(mutex_);

@@ -246,7 +246,19 @@ void EpochSinks::recover(const std::vector<Manifest>& manifests, RestoreOrigin o
     handed_over_ = manifests.back().id;
   }
   for (const auto& sink : sinks_) recover_sink(*sink, manifests, origin);
-  forget_unretained(handed_over_);
+  for (const Manifest& manifest : manifests) retained_.push_back(recorded_by(manifest));
+}
+
+// What a manifest says of each sink as it is now; of another one it names nothing.
+std::vector<std::vector<CheckpointId>> EpochSinks::recorded_by(const Manifest& manifest) const {
+  std::vector<std::vector<CheckpointId>> recorded;
+  for (const auto& sink : sinks_) {
+    const SinkState* const state = find_state(manifest, sink->spec_.uid);
+    const std::size_t shards = sink->publishers_.size();
+    const bool same = state != nullptr && state->generation == sink->generation_ && state->published.size() == shards;
+    recorded.push_back(same ? state->published : std::vector<CheckpointId>(shards, ~CheckpointId{0}));
+  }
+  return recorded;
 }
 
 void EpochSinks::recover_sink(EpochSink& sink, const std::vector<Manifest>& manifests,
@@ -300,7 +312,7 @@ std::vector<std::unique_ptr<EpochTarget>> EpochSinks::make_predecessors(const Ep
     for (std::size_t shard = 0; shard < count; ++shard) markers.emplace(generation, shard);
   };
   add(0, shards);
-  std::vector<Manifest> manifests = parts_.directory->manifests_before(~CheckpointId{0});
+  std::vector<Manifest> manifests = all_manifests();
   if (restored != nullptr) manifests.push_back(*restored);
   for (const Manifest& manifest : manifests) {
     if (const SinkState* const state = find_state(manifest, sink.spec_.uid)) {
@@ -312,6 +324,16 @@ std::vector<std::unique_ptr<EpochTarget>> EpochSinks::make_predecessors(const Ep
     predecessors.push_back(make_target(sink, generation, static_cast<int>(shard)));
   }
   return predecessors;
+}
+
+std::vector<Manifest> EpochSinks::all_manifests() const {
+  try {
+    return parts_.directory->manifests();
+  } catch (const StateError& error) {
+    throw StateError(std::string(error.what()) +
+                     "; a new sink generation ends all those before, and this checkpoint may know of one. Bring it "
+                     "back, or take it away if it will never be restored");
+  }
 }
 
 std::unique_ptr<EpochTarget> EpochSinks::make_target(const EpochSink& sink, std::uint64_t generation,
@@ -520,16 +542,14 @@ void EpochSinks::committed(const Manifest& manifest) {
     sink->committed(*state, manifest.id, handed_over_);
   }
   handed_over_ = manifest.id;
-  forget_unretained(manifest.id);
+  retained_.push_back(recorded_by(manifest));
+  forget_unretained();
   half_told_ = false;
 }
 
-void EpochSinks::forget_unretained(CheckpointId manifest) {
-  if (manifest == 0) return;
-  std::vector<std::vector<CheckpointId>>& recorded = retained_.emplace_back();
-  for (const auto& sink : sinks_) recorded.push_back(sink->recorded_);
-  if (retained_.size() <= static_cast<std::size_t>(parts_.retained)) return;
-  retained_.erase(retained_.begin());
+void EpochSinks::forget_unretained() {
+  const auto retained = static_cast<std::size_t>(parts_.retained);
+  if (retained_.size() > retained) retained_.erase(retained_.begin(), retained_.end() - parts_.retained);
   for (std::size_t i = 0; i < sinks_.size(); ++i) {
     EpochSink& sink = *sinks_[i];
     CheckpointId oldest = ~CheckpointId{0};

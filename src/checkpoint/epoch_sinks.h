@@ -182,7 +182,9 @@ class EpochSinks {
                                                               const Manifest* restored,
                                                               std::size_t shards) const;
   EpochPublisher::Parts publisher_parts(const EpochSink& sink, int shard) const;
-  void forget_unretained(CheckpointId manifest);
+  std::vector<Manifest> all_manifests() const;
+  std::vector<std::vector<CheckpointId>> recorded_by(const Manifest& manifest) const;
+  void forget_unretained();
   template <class F>
   bool all_publishers(F f) const;
 

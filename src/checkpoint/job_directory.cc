@@ -128,6 +128,7 @@ void JobDirectory::raise_incarnation(std::uint64_t after) {
   LEVADA_FAILPOINT("checkpoint.incarnation.renamed", kRestore);
   // Makes durable, too, what an earlier process renamed and could not sync any more.
   files_.sync_directory(path_);
+  found_ = newest_named();
 }
 
 void JobDirectory::require_owned() {
@@ -161,7 +162,8 @@ Manifest JobDirectory::read_manifest(CheckpointId id) {
 }
 
 std::optional<Manifest> JobDirectory::newest_valid() {
-  const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
+  std::vector<CheckpointId> ids = manifest_ids(files_, path_);
+  std::erase_if(ids, [this](CheckpointId id) { return is_too_late(id); });
   std::string first_problem;
   std::optional<Manifest> manifest = first_valid(ids, first_problem);
   if (manifest || ids.empty()) return manifest;
@@ -219,6 +221,12 @@ std::vector<Manifest> JobDirectory::manifests_before(CheckpointId before) {
     }
   }
   std::reverse(manifests.begin(), manifests.end());
+  return manifests;
+}
+
+std::vector<Manifest> JobDirectory::manifests() {
+  std::vector<Manifest> manifests;
+  for (const CheckpointId id : manifest_ids(files_, path_)) manifests.push_back(read_manifest(id));
   return manifests;
 }
 
@@ -333,7 +341,8 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
   Marked marked;
   std::size_t& counted = marked.retained;
   for (const CheckpointId id : manifest_ids(files_, path_)) {
-    if (counted == retained && !held_.contains(id)) {
+    // What came too late is left only as long as there is nothing after it.
+    if ((counted == retained || (counted > 0 && is_too_late(id))) && !held_.contains(id)) {
       marked.unwanted.push_back(id);
       continue;
     }
@@ -367,12 +376,14 @@ JobDirectory::Swept JobDirectory::sweep(std::size_t retained) noexcept {
   Swept swept;
   try {
     LEVADA_ASSERT(retained >= 1, "the newest checkpoint is always retained");
-    require_owned();
+    // What a later start writes is not among them, or that start is seen below.
+    const std::vector<std::string> state_files = files_.list(state_path_);
     const Marked marked = mark(retained);
+    require_owned();
     swept.retained = marked.retained;
     swept.manifests = remove_manifests(marked);
     LEVADA_FAILPOINT("checkpoint.sweep", kManifest);
-    remove_state_files(marked, swept);
+    remove_state_files(state_files, marked, swept);
     remove_segments(marked, swept);
     remove_temporary_manifests(swept);
   } catch (const std::exception& error) {
@@ -393,8 +404,8 @@ std::size_t JobDirectory::remove_manifests(const Marked& marked) {
   return marked.unwanted.size();
 }
 
-void JobDirectory::remove_state_files(const Marked& marked, Swept& swept) {
-  for (const std::string& name : files_.list(state_path_)) {
+void JobDirectory::remove_state_files(const std::vector<std::string>& names, const Marked& marked, Swept& swept) {
+  for (const std::string& name : names) {
     if (const auto id = id_in(name, kTemporaryPrefix, false)) {
       swept.temporary_files += remove_temporary(name, *id) ? 1 : 0;
     } else if (marked.complete && name.starts_with(kStatePrefix) && !marked.used.contains(name)) {
@@ -454,7 +465,8 @@ bool JobDirectory::remove_temporary(const std::string& name, CheckpointId id) {
 void JobDirectory::remove_temporary_manifests(Swept& swept) {
   for (const std::string& name : files_.list(path_)) {
     if (!name.ends_with(kTemporarySuffix)) continue;
-    if (!manifest_id_in(std::string_view(name).substr(0, name.size() - kTemporarySuffix.size()))) continue;
+    const auto id = manifest_id_in(std::string_view(name).substr(0, name.size() - kTemporarySuffix.size()));
+    if (!id || *id >> 32 > incarnation_) continue;
     files_.remove(join_path(path_, name));
     ++swept.temporary_files;
   }

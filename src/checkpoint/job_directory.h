@@ -62,8 +62,9 @@ class JobDirectory {
   std::string open_segment_name() const;
 
   /// The newest checkpoint whose manifest decodes and whose state is all there, older files included, but for those
-  /// set aside. Warns of each newer one that is damaged. Empty when there are no manifests at all; StateError when there are but
-  /// none is good: a job never starts afresh over checkpoints that it cannot read.
+  /// set aside. Warns of each newer one that is damaged. Empty when there are no manifests at all; StateError when
+  /// there are but none is good: a job never starts afresh over checkpoints that it cannot read. One of an earlier
+  /// start that was not there at open() is none: who named it had been overtaken, and does not count it.
   std::optional<Manifest> newest_valid();
   /// The same of those that this start of the job has committed; empty when none of them is good.
   std::optional<Manifest> newest_valid_of_this_start();
@@ -79,6 +80,8 @@ class JobDirectory {
   bool has(const Manifest& manifest);
   /// The manifests that can be read and are older than `id`, oldest first.
   std::vector<Manifest> manifests_before(CheckpointId id);
+  /// All manifests. StateError when one of them cannot be read.
+  std::vector<Manifest> manifests();
   /// Throws JobError, kFenced, when a later start of the job has taken the directory: its lock was lost
   /// without our knowledge, as on a shared disk. From any thread.
   void require_owned();
@@ -128,6 +131,8 @@ class JobDirectory {
   void write_synced(const std::string& path, std::string_view bytes);
 
   bool is_set_aside(CheckpointId id) const { return id >= set_aside_ && id >> 32 < incarnation_; }
+  // Named by an earlier start when this one had begun.
+  bool is_too_late(CheckpointId id) const { return id > found_ && id >> 32 < incarnation_; }
   Manifest read_manifest(CheckpointId id);
   std::optional<Manifest> first_valid(const std::vector<CheckpointId>& ids, std::string& first_problem);
 
@@ -137,7 +142,7 @@ class JobDirectory {
 
   Marked mark(std::size_t retained);
   std::size_t remove_manifests(const Marked& marked);
-  void remove_state_files(const Marked& marked, Swept& swept);
+  void remove_state_files(const std::vector<std::string>& names, const Marked& marked, Swept& swept);
   void remove_segments(const Marked& marked, Swept& swept);
   bool is_needless_segment(const std::string& name, const std::string& path,
                            const Marked& marked) const;
@@ -155,6 +160,7 @@ class JobDirectory {
   std::uint64_t incarnation_ = 0;
   std::set<CheckpointId> uncounted_;  // invariant 4
   CheckpointId set_aside_ = ~CheckpointId{0};  // the first of them
+  CheckpointId found_ = 0;                     // the newest when this start had begun; 0: there was none
   std::set<CheckpointId> held_;
 
   Mutex mutex_;

@@ -173,9 +173,7 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
     case JobErrorCode::kFenced:
       return is_overtaken(process);
     case JobErrorCode::kConnector:
-      // Before a marker is retired the incarnation is read, which fails in the same way.
-      return process.attempts == 0 && clock_.steady_now() - process.began >= kStartTimeout &&
-             (troubles.unreachable > 0 || (process.anew && troubles.manifests > 0));
+      return process.attempts == 0 && clock_.steady_now() - process.began >= kStartTimeout && troubles.unreachable > 0;
     case JobErrorCode::kState:
       return is_overtaken(process) || troubles.restarts > (process.ran ? kRestarts : 0);
     case JobErrorCode::kCheckpoint: {
@@ -190,7 +188,7 @@ bool World::has_reason(const Process& process, JobErrorCode code, const JobStatu
     case JobErrorCode::kSinkAhead:
       // Who was told to restore a savepoint, and wakes up when others have done so.
       return is_overtaken(process) || (!process.restored.empty() && process.id != starts_) ||
-             troubles.restored_another || marker_is_on_a_branch() || found_other_sinks(process);
+             troubles.restored_another || marker_is_on_a_branch();
     default:
       return false;
   }
@@ -200,33 +198,7 @@ bool World::may_lose_log(const Process& process) const {
   const Troubles& troubles = process.troubles;
   if (troubles.lost_log || troubles.lost_too_much || marker_is_on_a_branch()) return true;
   if (troubles.restored_another) return true;  // which may be on a branch, or older than the target is now
-  if (target_lost_too_much_ && newest_names_what_is_gone()) return true;
   return !damaged_segment_.empty() && manifests_->names(damaged_segment_) && !could_go_back(process);
-}
-
-// Who was overtaken named a checkpoint nevertheless, and his successor, who has none yet, meets it when it begins
-// anew: of so many shards as the program said then.
-bool World::found_other_sinks(const Process& process) const {
-  const Manifest* const newest = manifests_->newest();
-  if (newest == nullptr || process.commits > 0 || process.attempts == 0) return false;
-  return manifests_->named_by(newest->id) < process.id && newest->sinks.front().published.size() != process.shards;
-}
-
-// A start remembers older epochs until it has committed twice, but their files go when it has once: when the target
-// goes back so far between the two, checkpoints name them again.
-bool World::newest_names_what_is_gone() const {
-  const Manifest* const newest = manifests_->newest();
-  if (newest == nullptr) return false;
-  for (const SinkState& sink : newest->sinks) {
-    const std::string folder = join_path(join_path(directory_, "log"), percent_encode(sink.uid));
-    for (const SinkEpoch& epoch : sink.epochs) {
-      for (const EpochSegment& segment : epoch.segments) {
-        const std::string name = std::to_string(segment.subtask) + "/" + segment_file_name(segment.epoch);
-        if (!disk_.exists(join_path(folder, name))) return true;
-      }
-    }
-  }
-  return false;
 }
 
 // The newest checkpoint is damaged, and the one before has nothing of the damage and no output that is not known.

@@ -154,7 +154,6 @@ void World::start() {
   StreamEnvironment env(options);
   job_.build(env, postgres_, id);
   process->faults_before = run_.faults();
-  process->shards = static_cast<std::size_t>(job_.shards);
   Process* const raw = process.get();
   process->run = std::make_unique<SimulatedProcess>(
       name_, env,
@@ -335,9 +334,7 @@ void World::freeze_within(int id) {
   Process* const process = find(id);
   if (process == nullptr || !process->in_step || zombie() != nullptr || process != current_) return;
   if (!meets(SimulatedFault::kZombieInCall)) return;
-  // Who loses his lock in the middle of a sweep may remove state files of those who come after: they have the names of
-  // their contents.
-  freeze(*process, job_.state_bytes > 0 || random_.chance(0.2));
+  freeze(*process, random_.chance(0.2));
   for (std::uint64_t i = 100 + random_.below(1500); i > 0 && !over_ && current_ != process; --i) {
     step_world();
   }
@@ -425,7 +422,7 @@ FileFate World::draw_fate(int id, FileOperation operation, const std::string& pa
   // A directory is not defended against one who loses his lock while he takes it, or between a look at
   // the incarnation and the removal of a file.
   const Process* const process = find(id);
-  const bool defended = operation != FileOperation::kRemove && operation != FileOperation::kList;
+  const bool defended = operation != FileOperation::kRemove;
   if (process != nullptr && process->run && process->run->has_executor() && defended) freeze_within(id);
   if (operation != FileOperation::kOpen && operation != FileOperation::kList &&
       meets(SimulatedFault::kDeathInFileOperation)) {

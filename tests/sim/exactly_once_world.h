@@ -58,7 +58,6 @@ struct Process {
   bool claims = false;
   bool noted_attempt = false;
   bool ran = false;
-  std::size_t shards = 0;  // as its program says
   int attempts = 0;
   std::uint32_t faults_before = 0;  // that there have been when it began
   SteadyTime began{};
@@ -136,8 +135,6 @@ class World final : private PostgresFates, private FileFates {
   void go_on_after(JobErrorCode code, bool lost_too_much);
   bool has_reason(const Process& process, JobErrorCode code, const JobStatus& status) const;
   bool may_lose_log(const Process& process) const;
-  bool found_other_sinks(const Process& process) const;
-  bool newest_names_what_is_gone() const;
   bool could_go_back(const Process& process) const;
   bool may_lose_marker(const Process& process) const;
   // Nothing has gone wrong, and nobody else was there.

@@ -31,6 +31,7 @@ std::optional<Manifest> RetainedManifests::read(const std::string& path) const {
 
 void RetainedManifests::renamed(int process, const std::string& to) {
   if (!to.starts_with(directory_ + "/")) return;  // that of a savepoint
+  if (to.ends_with("/INCARNATION")) owner_ = process;
   auto manifest = read(to);
   if (!manifest) return;
   std::size_t& shards = shards_[manifest->id] = 0;
@@ -44,7 +45,8 @@ void RetainedManifests::renamed(int process, const std::string& to) {
       }
     }
   }
-  known_[manifest->id] = {.manifest = std::move(*manifest), .process = process, .in_doubt = true};
+  known_[manifest->id] = {.manifest = std::move(*manifest), .process = process,
+                           .overtaken_by = process < owner_ ? owner_ : 0, .in_doubt = true};
 }
 
 const Manifest* RetainedManifests::find(CheckpointId id) const {
@@ -143,8 +145,9 @@ void RetainedManifests::read_again() {
 std::vector<const Manifest*> RetainedManifests::retained(int process) const {
   std::vector<const Manifest*> newest;
   for (auto known = known_.rbegin(); known != known_.rend() && newest.size() < retained_; ++known) {
-    const bool in_doubt = known->second.in_doubt && known->second.process == process;
-    if (known->second.committed && !in_doubt) newest.push_back(&known->second.manifest);
+    const Known& one = known->second;
+    const bool in_doubt = (one.in_doubt && one.process == process) || (process != 0 && one.overtaken_by == process);
+    if (one.committed && !in_doubt) newest.push_back(&known->second.manifest);
   }
   return newest;
 }

@@ -79,7 +79,8 @@ class RetainedManifests {
  private:
   struct Known {
     Manifest manifest;
-    int process = 0;  // that named it
+    int process = 0;       // that named it
+    int overtaken_by = 0;  // which had taken the directory then, and does not count it; 0: nobody
     bool committed = false;
     bool in_doubt = false;  // for that process
     bool owner_read = false;
@@ -98,6 +99,7 @@ class RetainedManifests {
   std::map<std::pair<std::string, CheckpointId>, Named> named_;  // every epoch of a sink that ever was
   std::map<CheckpointId, std::size_t> shards_;                   // of every manifest that ever was
   std::map<int, std::uint64_t> commits_of_;
+  int owner_ = 0;  // the process that took the directory last
   CheckpointId newest_committed_ = 0;
   std::uint64_t commits_ = 0;
   std::string violation_;

@@ -73,6 +73,7 @@ class Publisher : public ::testing::Test {
     }
     parts.self = self;
     parts.require_owned = [this] {
+      if (unreadable_ > 0 && unreadable_-- > 0) throw StateError("'/job/INCARNATION' is damaged");
       if (overtaken_) throw JobError(JobErrorCode::kFenced, {}, -1, "taken over");
     };
     parts.history = std::move(history);
@@ -137,6 +138,7 @@ class Publisher : public ::testing::Test {
   std::vector<std::string> predecessors_;  // of what is started
   bool released_ = true;
   bool overtaken_ = false;  // the directory belongs to a later start
+  int unreadable_ = 0;      // how often it cannot be told to whom it belongs
   std::vector<std::unique_ptr<EpochPublisher>> publishers_;
 };
 
@@ -469,6 +471,29 @@ TEST_F(Publisher, RetiresNothingWhenALaterStartHasTakenTheDirectory) {
   text_of(publisher.failure(), &code);
   EXPECT_EQ(code, JobErrorCode::kFenced);
   EXPECT_EQ(table_->markers().at({"job", "earlier", 0}), marker);
+}
+
+// Which is no matter of the target.
+TEST_F(Publisher, RetiresNothingWhileItCannotBeToldWhoseTheDirectoryIs) {
+  const EpochMarker marker{CheckpointId{3} << 32 | 1, {3, 1}};
+  table_->set_marker({"job", "earlier", 0}, marker);
+  predecessors_ = {"earlier"};
+  unreadable_ = 1'000;
+  EpochPublisher& publisher = start({}, 0, {5, 1});
+  const SteadyTime begun = clock_.steady_now();
+  run_through(publisher);
+  ASSERT_NE(publisher.failure(), nullptr);
+  EXPECT_THROW(std::rethrow_exception(publisher.failure()), StateError);
+  EXPECT_EQ(text_of(publisher.failure()), "'/job/INCARNATION' is damaged");
+  EXPECT_LT(clock_.steady_now() - begun, 5s);
+  EXPECT_EQ(publisher.log_damage(), nullptr);
+  EXPECT_EQ(table_->markers().at({"job", "earlier", 0}), marker);
+  unreadable_ = 3;
+  order_ = std::make_shared<ShardOrder>(1);
+  EpochPublisher& second = start({}, 0, {6, 1});
+  run_through(second);
+  EXPECT_TRUE(second.recovered());
+  EXPECT_EQ(table_->markers().at({"job", "earlier", 0}).epoch, CheckpointId{6} << 32);
 }
 
 // It is no matter of how soon the target can be reached.

@@ -69,17 +69,23 @@ class JobDirectoryTest : public ::testing::Test {
   LogLines log_;
 };
 
-// The files of a process that another one overtakes at a rename: it has lost its lock and does not know.
+// The files of a process that another one overtakes at an operation: it has lost its lock and does not know.
 class OvertakenFiles final : public FileSystem {
  public:
-  OvertakenFiles(FileSystem& files, std::function<void(const std::string&)> before_rename)
-      : files_(files), before_rename_(std::move(before_rename)) {}
+  OvertakenFiles(FileSystem& files, std::function<void(FileOperation, const std::string&)> before)
+      : files_(files), before_(std::move(before)) {}
   std::unique_ptr<WritableFile> create(const std::string& path) override { return files_.create(path); }
-  std::unique_ptr<ReadableFile> open(const std::string& path) override { return files_.open(path); }
+  std::unique_ptr<ReadableFile> open(const std::string& path) override {
+    before_(FileOperation::kOpen, path);
+    return files_.open(path);
+  }
   std::optional<FileStatus> status(const std::string& path) override { return files_.status(path); }
-  std::vector<std::string> list(const std::string& directory) override { return files_.list(directory); }
+  std::vector<std::string> list(const std::string& directory) override {
+    before_(FileOperation::kList, directory);
+    return files_.list(directory);
+  }
   void rename(const std::string& from, const std::string& to) override {
-    before_rename_(to);
+    before_(FileOperation::kRename, to);
     files_.rename(from, to);
   }
   bool link(const std::string& from, const std::string& to) override { return files_.link(from, to); }
@@ -93,16 +99,16 @@ class OvertakenFiles final : public FileSystem {
 
  private:
   FileSystem& files_;
-  const std::function<void(const std::string&)> before_rename_;
+  const std::function<void(FileOperation, const std::string&)> before_;
 };
 
 // Its output could be published, while the later start has gone on from the checkpoint before.
 TEST_F(JobDirectoryTest, ACheckpointThatIsNamedAfterALaterStartHasBegunDoesNotCount) {
   std::unique_ptr<JobDirectory> later;
-  OvertakenFiles theirs(files_, [](const std::string&) {});
+  OvertakenFiles theirs(files_, [](FileOperation, const std::string&) {});
   bool overtakes = false;
-  OvertakenFiles ours(files_, [&](const std::string& to) {
-    if (!overtakes || to.find("/manifest-") == to.npos) return;
+  OvertakenFiles ours(files_, [&](FileOperation operation, const std::string& to) {
+    if (!overtakes || operation != FileOperation::kRename || to.find("/manifest-") == to.npos) return;
     later = std::make_unique<JobDirectory>(theirs, "/checkpoints", "orders", log_.log());
     later->open();
     EXPECT_EQ(newest(*later), 1u);
@@ -118,8 +124,41 @@ TEST_F(JobDirectoryTest, ACheckpointThatIsNamedAfterALaterStartHasBegunDoesNotCo
     EXPECT_EQ(error.code(), JobErrorCode::kFenced);
   }
   ASSERT_NE(later, nullptr);
+  EXPECT_EQ(newest(*later), 1u);  // also when it looks once more
   take_checkpoint(*later, 3);
   EXPECT_EQ(newest(*later), 3u);
+}
+
+TEST_F(JobDirectoryTest, ASweepRemovesNothingOfALaterStart) {
+  bool overtaken = true;
+  int nth = 0;
+  for (nth = 1; overtaken; ++nth) {
+    SimulatedFileSystem files;
+    OvertakenFiles theirs(files, [](FileOperation, const std::string&) {});
+    JobDirectory later(theirs, "/checkpoints", "orders", log_.log());
+    const auto newest = [&] {
+      const std::optional<Manifest> manifest = later.newest_valid();
+      return manifest ? number_of(files, later.state_path(), *manifest) : std::nullopt;
+    };
+    int left = 0;
+    OvertakenFiles ours(files, [&](FileOperation, const std::string&) {
+      if (left == 0 || --left > 0) return;
+      later.open();
+      EXPECT_EQ(newest(), 2u);
+      take_checkpoint(later, 3);
+    });
+    JobDirectory directory(ours, "/checkpoints", "orders", log_.log());
+    directory.open();
+    take_checkpoint(directory, 1);
+    take_checkpoint(directory, 2);
+    left = nth;
+    directory.sweep(1);
+    overtaken = left == 0;
+    if (overtaken) {
+      EXPECT_EQ(newest(), 3u) << nth;
+    }
+  }
+  EXPECT_GT(nth, 5);
 }
 
 // Checkpoints that refer to the state file of the first one.

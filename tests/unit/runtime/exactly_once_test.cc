@@ -230,6 +230,31 @@ TEST(ExactlyOnce, RefusesTheGenerationBeforeTheNewest) {
   EXPECT_EQ(table->rows().size(), 4'000u);
 }
 
+// It may know of a generation that a later start could go back to.
+TEST(ExactlyOnce, BeginsNoGenerationOverACheckpointThatCannotBeRead) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  run_numbers(options_in(dir), table, 1'000);
+  run_numbers(options_in(dir), table, 2'000);
+  std::vector<std::string> manifests;
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "job")) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("manifest-")) manifests.push_back(entry.path().string());
+  }
+  ASSERT_EQ(manifests.size(), 2u);
+  const std::string older = *std::min_element(manifests.begin(), manifests.end());
+  std::filesystem::resize_file(older, std::filesystem::file_size(older) / 2);
+  const auto markers = table->markers();
+  const JobError error =
+      job_error_of([&] { run_numbers(options_in(dir), table, 3'000, 1, {.new_sink_generation = true}); });
+  EXPECT_EQ(error.code(), JobErrorCode::kState);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr(older), HasSubstr("take it away")));
+  EXPECT_EQ(table->markers(), markers);
+  std::filesystem::remove(older);
+  run_numbers(options_in(dir), table, 3'000, 1, {.new_sink_generation = true});
+  EXPECT_EQ(sorted_rows(*table), numbers(3'000));
+}
+
 // It could not be read when the process started, and is of a start with fewer sinks.
 TEST(ExactlyOnce, RefusesACheckpointOfOtherSinksThatCanBeReadAgain) {
   const TempDir dir;
@@ -330,6 +355,62 @@ TEST(ExactlyOnce, PublishesWhatCheckpointsNameThatCanBeReadAgainAlthoughTheTarge
   job.wait();
   EXPECT_EQ(job.status().restarts, 1);
   EXPECT_EQ(sorted_rows(*table), numbers(static_cast<std::int64_t>(rows)));
+}
+
+// Once the first checkpoint of a start has taken the place of one before, nothing of that is left.
+TEST(ExactlyOnce, SaysThatTheTargetWentBackBehindWhatCheckpointsHave) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  std::atomic<bool> away{false};
+  table->fault = [&away](TargetStep at) {
+    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
+  };
+  const auto start = [&] {
+    EnvironmentOptions options = options_in(dir);
+    options.checkpoint.interval = Duration{0};
+    StreamEnvironment env(options);
+    env.generate<std::int64_t>(same, {.rate = 2'000})
+        .uid("numbers")
+        .sink_to(memory_sink<std::int64_t>(table))
+        .uid("out");
+    return env.execute_async("job");
+  };
+  const MemoryTable::Key key{"job", "out", 0};
+  const auto wait_for_rows = [](const Job& job) {
+    const auto rows_in = [](const JobStatus& status) {
+      return status.nodes.empty() ? 0 : status.nodes.back().rows_in;
+    };
+    const std::uint64_t before = rows_in(job.status());
+    wait_for_status(job, [&](const JobStatus& status) { return rows_in(status) > before; });
+  };
+  std::string older;
+  std::vector<CheckpointId> published;
+  {
+    Job job = start();
+    for (int i = 0; i < 3; ++i) {
+      wait_for_rows(job);
+      const std::size_t rows = table->rows().size();
+      const std::string path = job.checkpoint().path;
+      if (i == 1) older = path;
+      wait_until([&] { return table->rows().size() > rows; });
+      published.push_back(table->markers().at(key).epoch);
+    }
+    job.cancel();
+    EXPECT_THROW(job.wait(), JobError);
+  }
+  Job job = start();
+  wait_for_rows(job);
+  away = true;
+  job.checkpoint();
+  wait_until([&] { return !std::filesystem::exists(older); });
+  EpochMarker marker = table->markers().at(key);
+  ASSERT_EQ(marker.epoch, published[2]);
+  marker.epoch = published[0];
+  table->set_marker(key, marker);
+  away = false;
+  const JobError error = job_error_of([&] { job.wait(); });
+  EXPECT_EQ(error.code(), JobErrorCode::kEpochLogLost);
+  EXPECT_THAT(error.what(), HasSubstr("went back to epoch " + std::to_string(published[0])));
 }
 
 TEST(ExactlyOnce, RefusesToGoOnWithoutAMarkerUnlessTheJobHadEndedWell) {
