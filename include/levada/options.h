@@ -128,7 +128,8 @@ struct ExecuteOptions {
   /// Gives up what exactly-once sinks have published and what still waits for them: they begin anew
   /// under new markers. Output since the restored checkpoint may be there twice, output that waits is
   /// dropped. The answer to a JobError of code kSinkAhead, kMarkerLost or kEpochLogLost, once somebody
-  /// has looked.
+  /// has looked. JobError of code kState when a manifest of the directory cannot be read: it may know of
+  /// markers that have to end, too, and has to be brought back or taken away first.
   bool new_sink_generation = false;
 };
 

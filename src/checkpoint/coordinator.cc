@@ -105,6 +105,7 @@ void CheckpointCoordinator::commit() {
   if (sinks_ != nullptr && !too_soon) sinks_->committed(manifest_);
   end(true, {});
   const auto swept = directory_.sweep(static_cast<std::size_t>(options_.retained));
+  if (sinks_ != nullptr) sinks_->swept(swept.left);
   history_.newest().retained = static_cast<std::uint32_t>(swept.retained);
   last_ = history_.newest();
 }

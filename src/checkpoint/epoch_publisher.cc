@@ -25,7 +25,7 @@ constexpr Duration kQuickPause = 20ms;
 constexpr Duration kStartTimeout = 9s;
 // How soon a shard looks again whether the others have caught up.
 constexpr Duration kOrderPause = 10ms;
-// A log that cannot be read so many times in a row, with growing pauses between, is lost.
+// What cannot be read so many times in a row, with growing pauses between, is lost.
 constexpr int kReadTries = 6;
 
 std::int64_t seconds_between(SteadyTime from, SteadyTime to) {
@@ -164,11 +164,11 @@ bool EpochPublisher::retire_predecessor() {
   EpochTarget& target = *parts_.predecessors[retired_];
   try {
     parts_.require_owned();
+    unreadable_ = 0;
     const TargetAnswer answer = retire_marker(target, parts_.self, parts_.require_owned);
     target.disconnect();
     if (answer.status == TargetStatus::kDone || answer.status == TargetStatus::kAlreadyThere) {
       ++retired_;
-      unreadable_ = 0;
       started_at_ = parts_.clock->steady_now();
     } else {
       doubt(answer);
@@ -178,6 +178,7 @@ bool EpochPublisher::retire_predecessor() {
   } catch (const ConnectorError&) {
     fail(std::current_exception());
   } catch (const StateError& error) {
+    target.disconnect();
     if (!reads_again(error)) fail(std::current_exception());
   } catch (const std::exception& error) {
     target.disconnect();
@@ -397,7 +398,7 @@ void EpochPublisher::doubt(const TargetAnswer& answer) {
 // The disk may have failed for a moment, or there was no descriptor. False: that was often enough.
 bool EpochPublisher::reads_again(const StateError& error) {
   if (++unreadable_ >= kReadTries) return false;
-  started_at_ = parts_.clock->steady_now();  // the target could be reached
+  started_at_ = parts_.clock->steady_now();  // it is not the target that keeps us
   doubt({.status = TargetStatus::kUnavailable, .reason = error.what(), .marker = {}, .created = false});
   return true;
 }

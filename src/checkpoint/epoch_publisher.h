@@ -15,7 +15,8 @@
 //              4. A history is kept of everything a retained manifest still names, so that a marker that
 //                 went back (a failover) is caught up with.
 // Threads:     step() from one at a time; the rest from any.
-// Failures:    failure() becomes set and stays: a JobError, or a ConnectorError of a target that refuses.
+// Failures:    failure() becomes set and stays: a JobError, a ConnectorError of a target that refuses, or a StateError
+//              of a directory that does not say whose it is.
 #pragma once
 
 #include <atomic>
@@ -174,7 +175,7 @@ class EpochPublisher {
   State state_ = State::kFencing;
   bool doubted_ = true;  // fences for its own sake, not because another shard asked
   std::size_t retired_ = 0;  // of the predecessors
-  int unreadable_ = 0;       // times in a row that the log could not be read
+  int unreadable_ = 0;       // times in a row that the log, or whose the directory is, could not be read
   SteadyTime started_at_;  // to reach the target
   SteadyTime retry_at_ = SteadyTime::min();
   Duration pause_;

@@ -246,10 +246,12 @@ void EpochSinks::recover(const std::vector<Manifest>& manifests, RestoreOrigin o
     handed_over_ = manifests.back().id;
   }
   for (const auto& sink : sinks_) recover_sink(*sink, manifests, origin);
-  for (const Manifest& manifest : manifests) retained_.push_back(recorded_by(manifest));
+  if (origin != RestoreOrigin::kOwn) return;
+  for (const Manifest& manifest : manifests) retained_[manifest.id] = recorded_by(manifest);
 }
 
-// What a manifest says of each sink as it is now; of another one it names nothing.
+// What a manifest says of each sink as it is now. Of another one, or of another generation, it names nothing that
+// could be published.
 std::vector<std::vector<CheckpointId>> EpochSinks::recorded_by(const Manifest& manifest) const {
   std::vector<std::vector<CheckpointId>> recorded;
   for (const auto& sink : sinks_) {
@@ -331,8 +333,8 @@ std::vector<Manifest> EpochSinks::all_manifests() const {
     return parts_.directory->manifests();
   } catch (const StateError& error) {
     throw StateError(std::string(error.what()) +
-                     "; a new sink generation ends all those before, and this checkpoint may know of one. Bring it "
-                     "back, or take it away if it will never be restored");
+                     "; a new sink generation ends all those before, and this checkpoint may know of one. If it "
+                     "cannot be read the next time either, bring it back, or take it away for good");
   }
 }
 
@@ -481,6 +483,8 @@ void EpochSinks::check() const {
         std::rethrow_exception(failure);
       } catch (const ConnectorError& error) {
         throw JobError(JobErrorCode::kConnector, sink->spec_.uid, -1, error.what(), failure);
+      } catch (const StateError& error) {
+        throw JobError(JobErrorCode::kState, sink->spec_.uid, -1, error.what(), failure);
       }
     }
   }
@@ -542,20 +546,21 @@ void EpochSinks::committed(const Manifest& manifest) {
     sink->committed(*state, manifest.id, handed_over_);
   }
   handed_over_ = manifest.id;
-  retained_.push_back(recorded_by(manifest));
-  forget_unretained();
+  retained_[manifest.id] = recorded_by(manifest);
   half_told_ = false;
 }
 
-void EpochSinks::forget_unretained() {
-  const auto retained = static_cast<std::size_t>(parts_.retained);
-  if (retained_.size() > retained) retained_.erase(retained_.begin(), retained_.end() - parts_.retained);
+void EpochSinks::swept(const std::vector<CheckpointId>& left) {
+  if (left.empty()) return;  // the sweep did not come so far
+  std::erase_if(retained_, [&](const auto& manifest) {
+    return std::find(left.begin(), left.end(), manifest.first) == left.end();
+  });
   for (std::size_t i = 0; i < sinks_.size(); ++i) {
     EpochSink& sink = *sinks_[i];
     CheckpointId oldest = ~CheckpointId{0};
     for (std::size_t shard = 0; shard < sink.publishers_.size(); ++shard) {
       CheckpointId unnamed = ~CheckpointId{0};  // up to here
-      for (const auto& recorded_then : retained_) unnamed = std::min(unnamed, recorded_then[i][shard]);
+      for (const auto& [id, recorded] : retained_) unnamed = std::min(unnamed, recorded[i][shard]);
       sink.publishers_[shard]->forget(unnamed);
       // The target may have gone back behind what was recorded: then manifests still have to name it.
       oldest = std::min({oldest, unnamed, sink.publishers_[shard]->published()});
@@ -605,7 +610,7 @@ void EpochSinks::add_status(JobStatus& status) const {
   for (const auto& sink : sinks_) {
     SinkStatus& mine = status.sinks.emplace_back();
     mine.node = sink->spec_.uid;
-    mine.published = ~CheckpointId{0};
+    mine.published = sink->publishers_.empty() ? 0 : ~CheckpointId{0};
     mine.waiting_bytes = sink->open_bytes_.load(std::memory_order_relaxed);
     for (const auto& publisher : sink->publishers_) {
       const EpochPublisher::Status shard = publisher->status();

@@ -22,12 +22,14 @@
 //
 // Threads:  constructor, recover(), restarted(), fill(), committed() and the like from the job's control;
 //           EpochSink's functions as they say.
-// Failures: JobError of the decisions of epoch_recovery.h.
+// Failures: JobError of the decisions of epoch_recovery.h; StateError of recover(), for a manifest that cannot be read
+//           and may know of a generation that is to end.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -118,7 +120,6 @@ class EpochSinks {
     std::uint64_t owner = 0;
     JobDirectory* directory = nullptr;
     EpochLogOptions limits;
-    int retained = 2;
     ExecuteOptions execute;
     const Clock* clock = nullptr;
     Log* log = nullptr;
@@ -158,6 +159,8 @@ class EpochSinks {
   /// Puts into the manifest what is published now. REQUIRES: all_published().
   void fill_published(Manifest& manifest) const;
   void committed(const Manifest& manifest);
+  /// After a sweep: the manifests that are left. What none of them names is forgotten.
+  void swept(const std::vector<CheckpointId>& left);
   /// 0: none is.
   void barrier_under_way(CheckpointId checkpoint);
   /// Whether another checkpoint would only make the log longer: a sink is full of what it has committed.
@@ -184,7 +187,6 @@ class EpochSinks {
   EpochPublisher::Parts publisher_parts(const EpochSink& sink, int shard) const;
   std::vector<Manifest> all_manifests() const;
   std::vector<std::vector<CheckpointId>> recorded_by(const Manifest& manifest) const;
-  void forget_unretained();
   template <class F>
   bool all_publishers(F f) const;
 
@@ -194,8 +196,8 @@ class EpochSinks {
   // The checkpoint of another place that this start began with, after which the first one of its own names
   // none as the one before; 0: it began with one of its own directory.
   CheckpointId begun_with_ = 0;
-  // What the retained manifests recorded as published, oldest first: sink by sink, shard by shard.
-  std::vector<std::vector<std::vector<CheckpointId>>> retained_;
+  // What manifests of the directory recorded as published, sink by sink, shard by shard.
+  std::map<CheckpointId, std::vector<std::vector<CheckpointId>>> retained_;
   bool half_told_ = false;  // of a checkpoint
 };
 

@@ -128,7 +128,8 @@ void JobDirectory::raise_incarnation(std::uint64_t after) {
   LEVADA_FAILPOINT("checkpoint.incarnation.renamed", kRestore);
   // Makes durable, too, what an earlier process renamed and could not sync any more.
   files_.sync_directory(path_);
-  found_ = newest_named();
+  const std::vector<CheckpointId> found = manifest_ids(files_, path_);
+  found_ = found.empty() ? 0 : found.front();
 }
 
 void JobDirectory::require_owned() {
@@ -162,8 +163,7 @@ Manifest JobDirectory::read_manifest(CheckpointId id) {
 }
 
 std::optional<Manifest> JobDirectory::newest_valid() {
-  std::vector<CheckpointId> ids = manifest_ids(files_, path_);
-  std::erase_if(ids, [this](CheckpointId id) { return is_too_late(id); });
+  const std::vector<CheckpointId> ids = ids_in_time();
   std::string first_problem;
   std::optional<Manifest> manifest = first_valid(ids, first_problem);
   if (manifest || ids.empty()) return manifest;
@@ -197,8 +197,14 @@ std::optional<Manifest> JobDirectory::first_valid(const std::vector<CheckpointId
   return std::nullopt;
 }
 
+std::vector<CheckpointId> JobDirectory::ids_in_time() const {
+  std::vector<CheckpointId> ids = manifest_ids(files_, path_);
+  std::erase_if(ids, [this](CheckpointId id) { return is_too_late(id); });
+  return ids;
+}
+
 CheckpointId JobDirectory::newest_named() const {
-  const std::vector<CheckpointId> ids = manifest_ids(files_, path_);
+  const std::vector<CheckpointId> ids = ids_in_time();
   return ids.empty() ? 0 : ids.front();
 }
 
@@ -286,9 +292,26 @@ void JobDirectory::commit(const Manifest& manifest) {
     abandon(manifest.id);
     throw;
   }
-  MutexLock lock(mutex_);
-  newest_committed_ = manifest.id;
-  under_way_.erase(manifest.id);
+  {
+    MutexLock lock(mutex_);
+    newest_committed_ = manifest.id;
+    under_way_.erase(manifest.id);
+  }
+  remove_too_late();
+}
+
+// Nothing of theirs was published, and of their sinks' markers this start knows nothing: a later one that cannot read
+// ours must not go back to them.
+void JobDirectory::remove_too_late() noexcept {
+  try {
+    for (const CheckpointId id : manifest_ids(files_, path_)) {
+      if (is_too_late(id)) files_.remove(manifest_path(id));
+    }
+  } catch (const std::exception& error) {
+    log_.warning("what an overtaken start has named was not removed: " + std::string(error.what()));
+  } catch (...) {
+    // It goes with one of the next checkpoints.
+  }
 }
 
 void JobDirectory::write_and_name(const Manifest& manifest) {
@@ -330,7 +353,8 @@ void JobDirectory::remove_quietly(const std::string& path) noexcept {
 
 // What a sweep keeps and what it removes, as the directory says.
 struct JobDirectory::Marked {
-  std::vector<CheckpointId> unwanted;  // manifests
+  std::vector<CheckpointId> left;      // manifests
+  std::vector<CheckpointId> unwanted;  // manifests, too
   std::set<std::string> used;          // names of state files, paths of segments
   CheckpointId newest = 0;             // of those that stay
   std::size_t retained = 0;            // of those that stay, but for held and damaged ones
@@ -341,11 +365,11 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
   Marked marked;
   std::size_t& counted = marked.retained;
   for (const CheckpointId id : manifest_ids(files_, path_)) {
-    // What came too late is left only as long as there is nothing after it.
-    if ((counted == retained || (counted > 0 && is_too_late(id))) && !held_.contains(id)) {
+    if (counted == retained && !held_.contains(id)) {
       marked.unwanted.push_back(id);
       continue;
     }
+    marked.left.push_back(id);
     try {
       const Manifest manifest = read_manifest(id);
       for (const SubtaskState& subtask : manifest.subtasks) {
@@ -362,7 +386,8 @@ JobDirectory::Marked JobDirectory::mark(std::size_t retained) {
         }
       }
       marked.newest = std::max(marked.newest, id);
-      if (!uncounted_.contains(id) && !is_set_aside(id) && counted < retained) ++counted;
+      const bool counts = !uncounted_.contains(id) && !is_set_aside(id) && !is_too_late(id);
+      if (counts && counted < retained) ++counted;
     } catch (const StateError& error) {
       // It may be the disk and not the manifest: as long as it stays, so do its files.
       marked.complete = false;
@@ -376,13 +401,15 @@ JobDirectory::Swept JobDirectory::sweep(std::size_t retained) noexcept {
   Swept swept;
   try {
     LEVADA_ASSERT(retained >= 1, "the newest checkpoint is always retained");
-    // What a later start writes is not among them, or that start is seen below.
+    // What a later start writes is not among them, but for content that was here before, or that start is seen below.
     const std::vector<std::string> state_files = files_.list(state_path_);
     const Marked marked = mark(retained);
     require_owned();
+    swept.left = marked.left;
     swept.retained = marked.retained;
     swept.manifests = remove_manifests(marked);
     LEVADA_FAILPOINT("checkpoint.sweep", kManifest);
+    if (swept.manifests > 0) require_owned();  // that took a while
     remove_state_files(state_files, marked, swept);
     remove_segments(marked, swept);
     remove_temporary_manifests(swept);

@@ -15,7 +15,8 @@
 //    counted: every sweep reads the truth.
 //    A segment of the epoch log that no manifest names may still come to be named if it was sealed for a
 //    checkpoint newer than the newest manifest by this incarnation: it stays until then.
-// 4. A manifest found damaged or set aside, or whose commit failed, does not count among the retained ones.
+// 4. A manifest found damaged or set aside, or whose commit failed, does not count among the retained ones. One that
+//    a start which has been overtaken names when a later one has begun goes with the next checkpoint of that.
 //
 // Threads:  begin_checkpoint, writers and abandon from any thread; the rest from one (the
 // coordinator). Lifetime: borrows FileSystem and Log; outlives its writers. The lock ends with it.
@@ -73,7 +74,7 @@ class JobDirectory {
   /// it. They stay until enough newer ones are retained.
   void set_aside(CheckpointId id) { set_aside_ = id; }
 
-  /// The newest checkpoint whose manifest is there, readable or not; 0: there is none.
+  /// The newest checkpoint whose manifest is there, readable or not, as newest_valid() looks for it; 0: there is none.
   CheckpointId newest_named() const;
 
   /// Whether the manifest is one of this directory's.
@@ -112,6 +113,7 @@ class JobDirectory {
   void let_go(CheckpointId id) { held_.erase(id); }
 
   struct Swept {
+    std::vector<CheckpointId> left;  ///< manifests, readable or not; empty: the sweep failed before it removed any
     std::size_t retained = 0;  ///< what is left of complete checkpoints
     std::size_t manifests = 0;
     std::size_t state_files = 0;
@@ -131,12 +133,14 @@ class JobDirectory {
   void write_synced(const std::string& path, std::string_view bytes);
 
   bool is_set_aside(CheckpointId id) const { return id >= set_aside_ && id >> 32 < incarnation_; }
-  // Named by an earlier start when this one had begun.
+  // Named when this start had begun, by an earlier one that had been overtaken.
   bool is_too_late(CheckpointId id) const { return id > found_ && id >> 32 < incarnation_; }
   Manifest read_manifest(CheckpointId id);
   std::optional<Manifest> first_valid(const std::vector<CheckpointId>& ids, std::string& first_problem);
 
   bool reserve(CheckpointId id, const std::string& name);
+  std::vector<CheckpointId> ids_in_time() const;
+  void remove_too_late() noexcept;
   void write_and_name(const Manifest& manifest);
   void remove_quietly(const std::string& path) noexcept;
 

@@ -349,7 +349,6 @@ void JobControl::recover_sinks() {
                         .owner = host_.owner,
                         .directory = directory_.get(),
                         .limits = options_.epoch_log,
-                        .retained = options_.checkpoint.retained,
                         .execute = execute_,
                         .clock = host_.clock,
                         .log = &log_,

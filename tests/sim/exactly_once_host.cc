@@ -318,8 +318,9 @@ void World::expect_refusal(const ExecuteOptions& execute, const char* when) {
   refusal_expected_ = false;
   faults_left_ = faults;
   if (!run_.wrong.empty()) return;
+  const bool of_target = ended_with_ == JobErrorCode::kEpochLogLost || ended_with_ == JobErrorCode::kMarkerLost;
   const bool refused = ended_with_ == JobErrorCode::kSinkAhead || ended_with_ == JobErrorCode::kFenced ||
-                       (ended_with_ == JobErrorCode::kEpochLogLost && brought_back_);
+                       (of_target && brought_back_);
   if (refused && run_.publishes == publishes) return;
   wrong(std::string("the job is started ") + when + ", where rows were published that would come again: " +
         (ended_with_ ? last_failure_ : "it goes on"));
