@@ -19,6 +19,7 @@
 
 #include <simdjson.h>
 
+#include "formats/json_integer.h"
 #include "formats/json_shape.h"
 #include "formats/json_time.h"
 
@@ -29,6 +30,7 @@ namespace ondemand = simdjson::ondemand;
 using simdjson::error_code;
 
 static_assert(kFormatPaddingBytes >= simdjson::SIMDJSON_PADDING);
+static_assert(kFormatPaddingBytes >= kIntegerReadsBytes);
 
 constexpr int kDepthMax = 128;
 
@@ -210,12 +212,19 @@ class JsonParser final : public RecordParser {
   template <class N>
   bool read_signed(const Node& node, ondemand::value value, void* into) {
     std::int64_t number;
-    if (value.get_int64().get(number) != simdjson::SUCCESS) {
-      return refuse_value(node.type->name, value);
-    }
+    if (!read_int64(value, number)) return refuse_value(node.type->name, value);
     if (!std::in_range<N>(number)) return refuse_range(node, std::to_string(number));
     *static_cast<N*>(into) = static_cast<N>(number);
     return true;
+  }
+
+  // A short one stays where it is: whoever goes on behind it passes over it.
+  simdjson_inline static bool read_int64(ondemand::value& value, std::int64_t& number) {
+    if (const auto integer = parse_short_integer(value.raw_json_token().data())) {
+      number = *integer;
+      return true;
+    }
+    return value.get_int64().get(number) == simdjson::SUCCESS;
   }
 
   template <class N>
@@ -278,7 +287,7 @@ class JsonParser final : public RecordParser {
 
   std::optional<Duration> read_millis(ondemand::value value) {
     std::int64_t whole;
-    if (value.get_int64().get(whole) == simdjson::SUCCESS) return micros_of_millis(whole);
+    if (read_int64(value, whole)) return micros_of_millis(whole);
     double fraction;
     if (value.get_double().get(fraction) == simdjson::SUCCESS) return micros_of_millis(fraction);
     return std::nullopt;
@@ -353,12 +362,11 @@ class JsonParser final : public RecordParser {
   // The commonest kinds without a further call; read() takes the others, and refuses what failed here.
   simdjson_inline bool read_member(Member& member, ondemand::value& value, void* into) {
     if (member.kind == TypeKind::kInt64) {
-      if (value.get_int64().get(*static_cast<std::int64_t*>(into)) == simdjson::SUCCESS)
-        return true;
+      if (read_int64(value, *static_cast<std::int64_t*>(into))) return true;
     } else if (member.kind == TypeKind::kTimestamp) {
       std::int64_t millis;
       std::int64_t micros;
-      if (value.get_int64().get(millis) == simdjson::SUCCESS &&
+      if (read_int64(value, millis) &&
           !__builtin_mul_overflow(millis, std::int64_t{1000}, &micros)) {
         *static_cast<Timestamp*>(into) = Timestamp{Duration{micros}};
         return true;

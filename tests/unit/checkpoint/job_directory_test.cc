@@ -125,8 +125,13 @@ TEST_F(JobDirectoryTest, ACheckpointThatIsNamedAfterALaterStartHasBegunDoesNotCo
   }
   ASSERT_NE(later, nullptr);
   EXPECT_EQ(newest(*later), 1u);  // also when it looks once more
-  take_checkpoint(*later, 3);
+  later->sweep(1);
+  EXPECT_EQ(newest(*later), 1u);
+  const CheckpointId id = take_checkpoint(*later, 3);
   EXPECT_EQ(newest(*later), 3u);
+  EXPECT_EQ(later->sweep(2).left.size(), 2u);  // and that of the other is gone
+  files_.flip_bit(manifest_path(id), 30, 1);
+  EXPECT_EQ(newest(*start()), 1u);
 }
 
 TEST_F(JobDirectoryTest, ASweepRemovesNothingOfALaterStart) {
@@ -425,8 +430,10 @@ TEST_F(JobDirectoryTest, RefusesAManifestOfAnotherJob) {
 
 TEST_F(JobDirectoryTest, RetainsTheNewestCheckpointsAndNothingElse) {
   const auto directory = start();
-  for (std::uint64_t number = 1; number <= 5; ++number) take_checkpoint(*directory, number);
+  std::vector<CheckpointId> ids;
+  for (std::uint64_t number = 1; number <= 5; ++number) ids.push_back(take_checkpoint(*directory, number));
   const JobDirectory::Swept swept = directory->sweep(2);
+  EXPECT_THAT(swept.left, ElementsAre(ids[4], ids[3]));
   EXPECT_EQ(swept.manifests, 3u);
   EXPECT_EQ(swept.state_files, 3u);
   EXPECT_EQ(swept.temporary_files, 0u);
@@ -535,7 +542,7 @@ TEST_F(JobDirectoryTest, DoesNotCountADamagedManifestAmongTheRetained) {
   }
   files_.flip_bit(manifest_path(id), 30, 1);
   const auto directory = start();
-  directory->sweep(1);
+  EXPECT_EQ(directory->sweep(1).left.size(), 2u);
   EXPECT_EQ(newest(*directory), 1u);
   EXPECT_EQ(files_.list(directory->state_path()).size(), 2u)
       << "as long as a manifest cannot be read, the files stay";

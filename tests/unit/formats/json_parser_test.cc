@@ -239,6 +239,34 @@ TEST(JsonParser, RefusesNumbersThatDoNotFit) {
   EXPECT_THAT(problem<OneI32>(R"({"v":01})"), HasSubstr("field \"v\""));
 }
 
+// However many digits it has, with whatever before and behind it.
+TEST(JsonParser, ReadsIntegersOfAnyLengthAndNothingElse) {
+  std::string digits;
+  for (int length = 1; length <= 25; ++length) {
+    digits += static_cast<char>('0' + (length * 7 + 2) % 10);  // 9, 6, 3, 0, …
+    for (const char* sign : {"", "-"}) {
+      const std::string number = sign + digits;
+      errno = 0;
+      const std::int64_t value = std::strtoll(number.c_str(), nullptr, 10);
+      const bool fits = errno == 0;
+      for (const char* behind : {"", " ", "\t", "\n", "\r"}) {
+        const std::string text = R"({"v":)" + number + behind + "}";
+        if (fits) {
+          EXPECT_EQ(parsed<OneI64>(text).v, value) << text;
+        } else {
+          EXPECT_NE(problem<OneI64>(text), "(accepted)") << text;
+        }
+        const std::string order = R"({"user":)" + number + behind + R"(,"item":1,"amount":2,"ts":3})";
+        EXPECT_EQ(problem<JsonOrder>(order) == "(accepted)", fits) << order;
+      }
+      for (const char* behind : {"x", ".5", "e1", "\"", ":", "-", "\x01", "/"}) {
+        EXPECT_NE(problem<OneI64>(R"({"v":)" + number + behind + "}"), "(accepted)") << number << behind;
+      }
+      EXPECT_NE(problem<OneI64>(R"({"v":)" + (sign + ("0" + digits)) + "}"), "(accepted)") << digits;
+    }
+  }
+}
+
 TEST(JsonParser, RefusesMalformedBytes) {
   EXPECT_THAT(problem<JsonPoint>(""), HasSubstr("empty"));
   EXPECT_THAT(problem<JsonPoint>("   "), HasSubstr("malformed JSON"));
