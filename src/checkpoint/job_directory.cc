@@ -239,7 +239,8 @@ std::vector<Manifest> JobDirectory::manifests() {
 // ---- checkpoints
 
 CheckpointId JobDirectory::begin_checkpoint() {
-  LEVADA_ASSERT(lock_ != nullptr || LEVADA_PLANTED("directory.lock_not_taken"), "a job directory is opened before it is written to");
+  LEVADA_ASSERT(lock_ != nullptr || LEVADA_PLANTED("directory.lock_not_taken"),
+                "a job directory is opened before it is written to");
   MutexLock lock(mutex_);
   LEVADA_ASSERT(begun_ < UINT32_MAX, "an incarnation has fewer than 2^32 checkpoints");
   const CheckpointId id = incarnation_ << 32 | ++begun_;

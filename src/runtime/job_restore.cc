@@ -59,14 +59,17 @@ std::shared_ptr<const RestoredCheckpoint> JobRestore::open_own(JobDirectory& dir
 }
 
 std::shared_ptr<const RestoredCheckpoint> JobRestore::restore_path(JobDirectory* directory) {
-  // Read again for every further attempt: it is not ours, and may have changed.
+  // Read again for every further attempt: unless it is one of ours it may have changed.
   auto reader = std::exchange(given_, nullptr);
-  if (!reader) reader = std::make_unique<const CheckpointReader>(parts_.files, parts_.execute.restore);
+  if (!reader) {
+    reader = std::make_unique<const CheckpointReader>(parts_.files, own_.empty() ? parts_.execute.restore : own_);
+  }
   if (!reader->verified()) reader->verify();
   const Manifest& manifest = reader->manifest();
   const bool own = directory != nullptr && directory->has(manifest);
   if (own) {
     origin_ = RestoreOrigin::kOwn;
+    own_ = directory->manifest_path(manifest.id);
   } else {
     origin_ = manifest.job_name == parts_.job ? RestoreOrigin::kElsewhere : RestoreOrigin::kOtherJob;
   }

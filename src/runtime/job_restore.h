@@ -73,6 +73,7 @@ class JobRestore {
   const Parts parts_;
   RestoreOrigin origin_ = RestoreOrigin::kOwn;
   std::unique_ptr<const CheckpointReader> given_;  // of the path to begin with, until the first attempt does
+  std::string own_;  // what it led to, if that is ours: others may come there until the next attempt
   std::optional<Claimed> claimed_;
 };
 

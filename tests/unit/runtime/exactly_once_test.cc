@@ -413,6 +413,56 @@ TEST(ExactlyOnce, SaysThatTheTargetWentBackBehindWhatCheckpointsHave) {
   EXPECT_THAT(error.what(), HasSubstr("went back to epoch " + std::to_string(published[0])));
 }
 
+// The path is that of the job's own directory, where another checkpoint of an earlier start turns up.
+TEST(ExactlyOnce, RestoresTheSameCheckpointOfAPathWithEveryAttempt) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  std::atomic<bool> away{false};
+  table->fault = [&away](TargetStep at) {
+    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
+  };
+  const auto start = [&](const std::string& restore, std::function<void()> at_the_first_row) {
+    EnvironmentOptions options = options_in(dir);
+    options.checkpoint.interval = Duration{0};
+    StreamEnvironment env(options);
+    env.generate<std::int64_t>(same, {.rate = 2'000})
+        .uid("numbers")
+        .map([first = std::move(at_the_first_row), begun = std::make_shared<std::atomic<bool>>()](std::int64_t x) {
+          if (first && !begun->exchange(true)) first();
+          return x;
+        })
+        .sink_to(memory_sink<std::int64_t>(table))
+        .uid("out");
+    return env.execute_async("job", {.restore = restore});
+  };
+  CheckpointId id = 0;
+  std::string newer;
+  {
+    Job job = start({}, {});
+    wait_for_status(job, [](const JobStatus& status) {
+      return !status.nodes.empty() && status.nodes.back().rows_in > 0;
+    });
+    id = job.checkpoint().id;
+    wait_until([&] { return !table->rows().empty(); });
+    away = true;
+    newer = job.checkpoint().path;
+    job.cancel();
+    EXPECT_THROW(job.wait(), JobError);
+  }
+  away = false;
+  std::filesystem::rename(newer, newer + ".kept");
+  Job job = start(dir / "job", [&] {
+    std::filesystem::rename(newer + ".kept", newer);
+    throw std::runtime_error("planned");
+  });
+  const JobStatus status = wait_for_status(job, [](const JobStatus& now) {
+    return now.restarts == 1 && now.state == JobState::kRunning && now.restored_from;
+  });
+  EXPECT_EQ(status.restored_from, id);
+  job.cancel();
+  EXPECT_THROW(job.wait(), JobError);
+}
+
 TEST(ExactlyOnce, RefusesToGoOnWithoutAMarkerUnlessTheJobHadEndedWell) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
