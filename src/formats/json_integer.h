@@ -3,13 +3,14 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 
 namespace levada::formats {
 
-inline constexpr std::size_t kIntegerReadsBytes = 17;  // from its first digit
+inline constexpr std::size_t kIntegerReadsBytes = 16;  // from its first digit
 
 namespace detail {
 
