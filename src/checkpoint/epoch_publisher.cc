@@ -499,6 +499,7 @@ void EpochPublisher::committed(ShardEpoch epoch) {
       note_order();
     }
   }
+  if (LEVADA_PLANTED("publisher.not_woken")) return;
   if (Waker* const waker = waker_.load(std::memory_order_acquire)) waker->wake();
 }
 

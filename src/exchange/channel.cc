@@ -4,6 +4,8 @@
 
 #include "levada/assert.h"
 
+#include "base/planted_bug.h"
+
 namespace levada {
 
 Channel::Channel(const BatchType& type, std::size_t batch_rows, MemoryShare& memory)
@@ -75,7 +77,7 @@ void Channel::give_back(BatchPtr batch) noexcept {
 void Channel::wake_producer() noexcept {
   if (!producer_waits_.load(std::memory_order_seq_cst)) return;
   producer_waits_.store(false, std::memory_order_relaxed);
-  if (producer_ != nullptr) producer_->wake();
+  if (producer_ != nullptr && !LEVADA_PLANTED("channel.producer_not_woken")) producer_->wake();
 }
 
 }  // namespace levada

@@ -187,6 +187,12 @@ void JobControl::run_thread() {
   }
 }
 
+bool JobControl::take_wakes() noexcept {
+  bool any = false;
+  while (sem_trywait(&wake_) == 0) any = true;
+  return any;
+}
+
 bool JobControl::control_step() {
   if (ended()) return false;
   if (cancel_requested_.load(std::memory_order_acquire)) {

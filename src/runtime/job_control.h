@@ -60,6 +60,8 @@ class JobControl final : private TaskListener, private ExecutorListener {
   // ---- whoever drives it
   /// Does what is to be done. False when there was nothing: call again at next_time() or after an event.
   bool control_step();
+  /// Whether there has been a reason for a step since the last call: for who steps it without its thread.
+  bool take_wakes() noexcept;
   SteadyTime next_time() const;
   bool ended() const noexcept { return ended_.load(std::memory_order_acquire); }
   /// Starts the control thread.

@@ -1,5 +1,6 @@
 // SimulatedExecutor: steps tasks, publishers and background jobs one at a time, on the caller's thread, in an order
-// that a seed decides. Every interleaving of the threads it stands for can happen; a seed replays one.
+// that a seed decides. Every interleaving of the threads it stands for can happen; a seed replays one. Who has made no
+// progress is stepped again when it was woken, or when its time has come, and not before: what nobody wakes, waits.
 //
 // Threads:    one.
 // Invariants: 1. What is chosen depends only on the seed and on what the tasks said: never on addresses
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/random.h"
@@ -19,6 +21,23 @@
 
 namespace levada {
 
+/// A thread of a simulated machine, which steps something until that makes no progress, and then waits.
+class SimulatedThread final : public Waker {
+ public:
+  void wake() noexcept override { woken_ = true; }
+  /// `next`: when to go on at the latest.
+  bool is_ready(SteadyTime next, SteadyTime now) const { return woken_ || (next <= now && now > stepped_at_); }
+  /// Before a step; if that makes progress, wake() follows.
+  void begin_step(SteadyTime now) {
+    woken_ = false;
+    stepped_at_ = now;
+  }
+
+ private:
+  bool woken_ = true;
+  SteadyTime stepped_at_ = SteadyTime::min();
+};
+
 class SimulatedExecutor final : public Executor, private BackgroundQueue {
  public:
   /// `random` and `trace` outlive the executor and go on over restarts. `bytes_per_second` is for the limited
@@ -26,20 +45,21 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
   SimulatedExecutor(Random& random, std::uint64_t& trace, std::uint64_t bytes_per_second,
                     const Clock& clock)
       : random_(random), trace_(trace), clock_(clock), limit_(bytes_per_second) {}
+  ~SimulatedExecutor() override { stop_publishers(); }
 
   BackgroundQueue& background() override { return *this; }
   void start_publishers(const std::vector<EpochPublisher*>& publishers) override;
-  void stop_publishers() noexcept override { publishers_.clear(); }
+  void stop_publishers() noexcept override;
   void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
   void stop() noexcept override { tasks_.clear(); }
 
-  /// Steps one task or publisher, or runs one background job. False when none of them made progress
-  /// since the last call of anything_changed(), and there is no job.
+  /// Steps one task or publisher, or runs one background job. False when nobody was woken, no time has come, and
+  /// there is no job.
   bool step();
-  /// Somebody outside did something: every task is worth a step again.
-  void anything_changed();
   /// The earliest time a waiting task wants to be stepped at.
   SteadyTime next_time() const;
+  /// Whether a publisher that was not woken, and has not failed, has epochs to publish and waits for no time.
+  bool leaves_output() const;
 
  private:
   void submit(std::function<void()> job) override { jobs_.push_back(std::move(job)); }
@@ -52,12 +72,11 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
 
   struct Runnable {
     Task* task;
-    bool waits = false;  // made no progress since something changed
+    SimulatedThread* thread;
   };
-
   struct Publishing {
     EpochPublisher* publisher;
-    bool waits = false;
+    std::unique_ptr<SimulatedThread> thread;
   };
 
   Random& random_;
@@ -66,6 +85,7 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
   RateLimit limit_;
   ExecutorListener* listener_ = nullptr;
   std::vector<Runnable> tasks_;
+  std::vector<std::unique_ptr<SimulatedThread>> threads_;  // of the tasks, also of those that have finished
   std::vector<Publishing> publishers_;
   std::deque<std::function<void()>> jobs_;
   std::deque<std::function<std::size_t()>> limited_;

@@ -10,7 +10,7 @@ namespace levada::testing {
 
 SimulatedProcess::SimulatedProcess(std::string job_name, const StreamEnvironment& env, JobHost host,
                                    Random& random, std::uint64_t& trace, const ExecuteOptions& execute)
-    : random_(random) {
+    : clock_(host.clock), random_(random) {
   validate(*env.graph(), env.options());
   auto plan = make_plan(std::make_shared<const LogicalGraph>(*env.graph()), env.options());
   host.make_executor = [this, &random, &trace, clock = host.clock,
@@ -31,9 +31,13 @@ bool SimulatedProcess::step() {
 }
 
 bool SimulatedProcess::step_control() {
+  if (job_->take_wakes()) control_.wake();
+  const SteadyTime now = clock_->steady_now();
+  if (!control_.is_ready(job_->next_time(), now)) return false;
+  control_.begin_step(now);
   const bool progress = job_->control_step();
+  if (progress) control_.wake();
   if (job_->ended()) executor_ = nullptr;
-  if (progress) anything_changed();
   return progress;
 }
 
@@ -42,8 +46,8 @@ SteadyTime SimulatedProcess::next_time() const {
   return executor_ == nullptr ? control : std::min(control, executor_->next_time());
 }
 
-void SimulatedProcess::anything_changed() {
-  if (executor_ != nullptr) executor_->anything_changed();
+bool SimulatedProcess::leaves_output() const {
+  return executor_ != nullptr && job_->status().state == JobState::kRunning && executor_->leaves_output();
 }
 
 std::string SimulatedProcess::waiting() const {

@@ -34,16 +34,18 @@ class SimulatedProcess {
   bool step();
   /// When there is something to do at the latest; kNever when nothing waits for a time.
   SteadyTime next_time() const;
-  /// Time has passed: what had no progress may have some.
-  void anything_changed();
+  /// The job runs, and nobody will publish output that it has committed, unless more comes.
+  bool leaves_output() const;
   /// The states of job and nodes, for messages.
   std::string waiting() const;
 
  private:
   bool step_control();
 
+  const Clock* clock_;
   Random& random_;
   SimulatedExecutor* executor_ = nullptr;  // the job's, from when it makes one until it has ended
+  SimulatedThread control_;
   std::unique_ptr<detail::JobControl> job_;
 };
 

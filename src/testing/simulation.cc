@@ -127,7 +127,6 @@ class Simulation {
     } catch (const StateError&) {
       // The disk did not let it have a directory.
     }
-    process_->anything_changed();
   }
 
   // Reads every savepoint back that has been taken. False: one was not as it must be.
@@ -183,8 +182,7 @@ class Simulation {
   bool let_time_pass() {
     const SteadyTime next = process_->next_time();
     if (next == kNever) return false;
-    clock_.advance_to(next);
-    process_->anything_changed();
+    clock_.advance_to(std::max(next, clock_.steady_now() + 1us));
     return true;
   }
 

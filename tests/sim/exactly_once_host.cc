@@ -40,7 +40,6 @@ void World::ask(Process& process) {
   bool died = false;
   try {
     process.asked.push_back(process.run->job().ask(std::move(request)));
-    process.run->anything_changed();
   } catch (const StateError&) {
     // The disk did not let it have a directory.
     if (process.troubles.files == 0) wrong("a savepoint is refused without a reason");
