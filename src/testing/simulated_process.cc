@@ -46,10 +46,6 @@ SteadyTime SimulatedProcess::next_time() const {
   return executor_ == nullptr ? control : std::min(control, executor_->next_time());
 }
 
-bool SimulatedProcess::leaves_output() const {
-  return executor_ != nullptr && job_->status().state == JobState::kRunning && executor_->leaves_output();
-}
-
 std::string SimulatedProcess::waiting() const {
   const JobStatus status = job_->status();
   std::string text{to_string(status.state)};

@@ -34,8 +34,8 @@ class SimulatedProcess {
   bool step();
   /// When there is something to do at the latest; kNever when nothing waits for a time.
   SteadyTime next_time() const;
-  /// The job runs, and nobody will publish output that it has committed, unless more comes.
-  bool leaves_output() const;
+  /// Nobody publishes what the job has committed, before there is more. REQUIRES: it has begun to run.
+  bool leaves_output() const { return executor_ != nullptr && executor_->leaves_output(); }
   /// The states of job and nodes, for messages.
   std::string waiting() const;
 
