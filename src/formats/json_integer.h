@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 
 namespace levada::formats {
 
@@ -40,32 +39,42 @@ inline std::uint64_t number_of_digits(std::uint64_t bytes, unsigned count) {
 
 }  // namespace detail
 
-/// The number that starts at `at`, if it is an integer of at most 15 digits without a sign, followed by what may follow
-/// a number; empty: it is another one, or none. Reads kIntegerReadsBytes.
-inline std::optional<std::int64_t> parse_short_integer(const char* at) {
+struct ShortInteger {
+  std::int64_t value = 0;
+  unsigned digits = 0;  ///< 0: there is none
+};
+
+/// The number that starts at `at`, if it is an integer of at most 15 digits without a sign. What follows the digits is
+/// for the caller to look at. Reads kIntegerReadsBytes.
+inline ShortInteger parse_short_integer(const char* at) {
   static_assert(std::endian::native == std::endian::little);
   static constexpr std::uint64_t kPowers[] = {1, 10, 100, 1'000, 10'000, 100'000, 1'000'000, 10'000'000};
   const std::uint64_t head = detail::load_bytes(at);
   unsigned count = detail::count_digits(head);
-  if (count == 0) return std::nullopt;
+  if (count == 0) return {};
   std::uint64_t number = detail::number_of_digits(head, count);
   if (count == 8) {
     const std::uint64_t tail = detail::load_bytes(at + 8);
     const unsigned more = detail::count_digits(tail);
-    if (more == 8) return std::nullopt;
+    if (more == 8) return {};
     if (more > 0) number = number * kPowers[more] + detail::number_of_digits(tail, more);
     count += more;
   }
-  if (*at == '0' && count > 1) return std::nullopt;
-  switch (at[count]) {
+  if (*at == '0' && count > 1) return {};
+  return {static_cast<std::int64_t>(number), count};
+}
+
+/// Whether a number may end before this byte.
+inline bool ends_number(char byte) {
+  switch (byte) {
     case ',':
     case '}':
     case ']':
     case ' ':
     case '\t':
     case '\n':
-    case '\r': return static_cast<std::int64_t>(number);
-    default: return std::nullopt;
+    case '\r': return true;
+    default: return false;
   }
 }
 

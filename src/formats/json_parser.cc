@@ -39,6 +39,7 @@ struct Member;
 // How one place of the row is read.
 struct Node {
   const TypeInfo* type = nullptr;
+  bool compact = false;           // a record of integers, but for what may be missing
   std::unique_ptr<Node> element;  // of an optional or a list
   std::vector<Member> members;    // of a record
 };
@@ -62,6 +63,7 @@ class QuotedName {
   }
 
   std::string_view name() const { return {text_.data(), text_.size() - 1}; }
+  std::size_t quoted_size() const { return text_.size(); }
 
  private:
   bool tail_stands_at(const char* at, const char* end) const {
@@ -105,6 +107,10 @@ Node make_node(const TypeInfo& type) {
     node.members.push_back(
         {QuotedName(field.name), field.type->kind, field.offset, make_node(*field.type)});
   }
+  node.compact = std::all_of(node.members.begin(), node.members.end(), [](const Member& member) {
+    return member.kind == TypeKind::kInt64 || member.kind == TypeKind::kTimestamp ||
+           member.kind == TypeKind::kOptional;
+  });
   return node;
 }
 
@@ -155,6 +161,7 @@ class JsonParser final : public RecordParser {
   bool parse_padded(std::string_view bytes, void* row) override {
     begin_ = bytes.data();
     end_ = begin_ + bytes.size();
+    if (root_.compact && read_compact(row)) return true;
     ondemand::document document;
     if (const error_code error = iterate(bytes).get(document)) return refuse_bytes(error);
     ondemand::object object;
@@ -220,8 +227,10 @@ class JsonParser final : public RecordParser {
 
   // A short one stays where it is: whoever goes on behind it passes over it.
   simdjson_inline static bool read_int64(ondemand::value& value, std::int64_t& number) {
-    if (const auto integer = parse_short_integer(value.raw_json_token().data())) {
-      number = *integer;
+    const char* const at = value.raw_json_token().data();
+    const ShortInteger integer = parse_short_integer(at);
+    if (integer.digits > 0 && ends_number(at[integer.digits])) {
+      number = integer.value;
       return true;
     }
     return value.get_int64().get(number) == simdjson::SUCCESS;
@@ -327,6 +336,42 @@ class JsonParser final : public RecordParser {
       return refuse_value("an object", value);
     }
     return read_record(node, object, into);
+  }
+
+  // ---- records as programs write them
+
+  // Reads a record of integers whose members come in the order of the fields, without a space. False: it is another
+  // one, or none; what is in the row then means nothing.
+  bool read_compact(void* row) {
+    const char* at = begin_;
+    if (at == end_ || *at != '{') return false;
+    for (Member& member : root_.members) {
+      char* const into = static_cast<char*>(row) + member.offset;
+      // A comma, or the bracket before the first one, is where a member ends.
+      if (at < end_ && at[1] == '"' && member.name.stands_at(at + 2, end_)) [[likely]] {
+        if (at == begin_ ? *at != '{' : *at != ',') return false;
+        at += 2 + member.name.quoted_size();
+        if (*at++ != ':') return false;
+        const ShortInteger integer = parse_short_integer(at);
+        if (integer.digits == 0 || !write_integer(member.kind, integer.value, into)) return false;
+        at += integer.digits;
+      } else if (member.kind == TypeKind::kOptional) {
+        member.node.type->clear(into);
+      } else {
+        return false;
+      }
+    }
+    return at != begin_ && *at == '}' && at + 1 == end_;
+  }
+
+  static bool write_integer(TypeKind kind, std::int64_t value, void* into) {
+    if (kind == TypeKind::kInt64) {
+      *static_cast<std::int64_t*>(into) = value;
+      return true;
+    }
+    if (kind != TypeKind::kTimestamp) return false;
+    *static_cast<Timestamp*>(into) = Timestamp{std::chrono::milliseconds{value}};  // of 15 digits: it fits
+    return true;
   }
 
   // ---- objects

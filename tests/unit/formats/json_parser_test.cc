@@ -2,6 +2,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,16 @@ struct JsonShape {
   std::vector<std::vector<std::optional<int>>> table;
 };
 LEVADA_RECORD(JsonShape, centre, corners, note, hole, table)
+
+struct JsonVisit {
+  std::optional<std::int64_t> page;
+  std::int64_t a_very_long_name = 0;
+  Timestamp at;
+  std::optional<std::string> note;
+  std::int64_t n = 0;
+  bool operator==(const JsonVisit&) const = default;
+};
+LEVADA_RECORD(JsonVisit, page, a_very_long_name, at, note, n)
 
 struct JsonText {
   std::string text;
@@ -265,6 +276,53 @@ TEST(JsonParser, ReadsIntegersOfAnyLengthAndNothingElse) {
       EXPECT_NE(problem<OneI64>(R"({"v":)" + (sign + ("0" + digits)) + "}"), "(accepted)") << digits;
     }
   }
+}
+
+// With a space in front a record is none that is written without them.
+template <class T>
+void expect_same_with_a_space(const std::string& text, RecordParser& parser) {
+  T compact{}, spaced{};
+  const bool taken = parser.parse(text, &compact);
+  ASSERT_EQ(parser.parse(" " + text, &spaced), taken) << text;
+  if (taken) {
+    ASSERT_EQ(compact, spaced) << text;
+  }
+}
+
+template <class T>
+void expect_same_of_changed(const std::vector<std::string>& texts) {
+  static constexpr std::string_view kBytes = "0123456789{}[],:\"-.e+ \n\\abcnust\x01\xc3";
+  std::mt19937 random(7);
+  const auto below = [&](std::size_t n) { return random() % n; };
+  const auto parser = parser_of<T>();
+  int taken = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    std::string text = texts[below(texts.size())];
+    for (std::size_t changes = below(4); changes > 0 && !text.empty(); --changes) {
+      const std::size_t at = below(text.size());
+      switch (below(5)) {
+        case 0: text[at] = kBytes[below(kBytes.size())]; break;
+        case 1: text.insert(at, 1, kBytes[below(kBytes.size())]); break;
+        case 2: text.erase(at, 1 + below(3)); break;
+        case 3: text.insert(at, text.substr(below(text.size()), below(12))); break;
+        default: text.resize(1 + below(text.size()));
+      }
+    }
+    T row{};
+    taken += parser->parse(text, &row) ? 1 : 0;
+    expect_same_with_a_space<T>(text, *parser);
+  }
+  EXPECT_GT(taken, 10'000);
+  EXPECT_LT(taken, 90'000);
+}
+
+TEST(JsonParser, ReadsWhatIsWrittenWithoutSpacesLikeWhatIsNot) {
+  expect_same_of_changed<JsonOrder>({R"({"user":1234,"item":56,"amount":789,"ts":1700000000000})",
+                                     R"({"user":0,"item":123456789012345,"amount":1234567890123456,"ts":1})",
+                                     R"({"item":1,"user":-2,"amount":3,"ts":"2023-11-14T22:13:20Z"})"});
+  expect_same_of_changed<JsonVisit>({R"({"a_very_long_name":1,"at":1700000000000,"n":12345678})",
+                                     R"({"page":7,"a_very_long_name":1,"at":2,"note":"x","n":3})",
+                                     R"({"page":null,"a_very_long_name":12,"at":2,"n":999999999999999})"});
 }
 
 TEST(JsonParser, RefusesMalformedBytes) {
