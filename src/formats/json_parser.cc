@@ -69,7 +69,7 @@ class QuotedName {
 
  private:
   bool tail_stands_at(const char* at, const char* end) const {
-    return static_cast<std::size_t>(end - at) >= text_.size() &&
+    return end - at >= static_cast<std::ptrdiff_t>(text_.size()) &&
            std::memcmp(at, text_.data(), text_.size()) == 0;
   }
 

@@ -274,7 +274,13 @@ void Chain::await_room() noexcept {
   for (const auto& edge : edges_) edge->await_room();
 }
 
+// What is in the chain comes first: until it has gone on, only whom it waits for is called, and nobody is when it waits
+// for room behind the chain.
 SteadyTime Chain::next_time() const {
+  if (!tail_.empty()) return kNever;
+  for (std::size_t stage = stages_.size(); stage > 0; --stage) {
+    if (!queues_[stage - 1].empty()) return stages_[stage - 1]->op->next_time();
+  }
   SteadyTime next = kNever;
   for (const auto& stage : stages_) next = std::min(next, stage->op->next_time());
   return next;

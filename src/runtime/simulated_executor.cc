@@ -38,6 +38,10 @@ bool SimulatedExecutor::step() {
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
     if (tasks_[i].thread->is_ready(tasks_[i].task->next_time(), now)) ready.push_back(i);
   }
+  if (shares_threads_ && !ready.empty() && random_.below(8) == 0) {
+    step_task(random_.below(tasks_.size()));
+    return true;
+  }
   std::vector<std::size_t> publishing;
   for (std::size_t i = 0; i < publishers_.size(); ++i) {
     if (publishers_[i].thread->is_ready(publishers_[i].publisher->next_time(), now)) publishing.push_back(i);

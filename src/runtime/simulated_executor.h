@@ -1,6 +1,7 @@
 // SimulatedExecutor: steps tasks, publishers and background jobs one at a time, on the caller's thread, in an order
-// that a seed decides. Every interleaving of the threads it stands for can happen; a seed replays one. Who has made no
-// progress is stepped again when it was woken, or when its time has come, and not before: what nobody wakes, waits.
+// that a seed decides. Every interleaving of the threads it stands for can happen; a seed replays one. In half of the
+// executors who has made no progress is stepped again when it was woken, or when its time has come, and not before: what
+// nobody wakes, waits. In the others a task may be stepped at any time, as on a thread that it shares with others.
 //
 // Threads:    one.
 // Invariants: 1. What is chosen depends only on the seed and on what the tasks said: never on addresses
@@ -44,7 +45,7 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
   /// jobs of the background; 0: no limit.
   SimulatedExecutor(Random& random, std::uint64_t& trace, std::uint64_t bytes_per_second,
                     const Clock& clock)
-      : random_(random), trace_(trace), clock_(clock), limit_(bytes_per_second) {}
+      : random_(random), trace_(trace), clock_(clock), limit_(bytes_per_second), shares_threads_(random.below(2) == 0) {}
   ~SimulatedExecutor() override { stop_publishers(); }
 
   BackgroundQueue& background() override { return *this; }
@@ -83,6 +84,7 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
   std::uint64_t& trace_;
   const Clock& clock_;
   RateLimit limit_;
+  const bool shares_threads_;
   ExecutorListener* listener_ = nullptr;
   std::vector<Runnable> tasks_;
   std::vector<std::unique_ptr<SimulatedThread>> threads_;  // of the tasks, also of those that have finished

@@ -27,7 +27,8 @@ bool SimulatedProcess::step() {
   const bool control_first = random_.below(4) == 0;
   if (control_first && step_control()) return true;
   if (executor_ != nullptr && executor_->step()) return true;
-  return !control_first && step_control();
+  if (!control_first && step_control()) return true;
+  return executor_ != nullptr && executor_->step();  // the control may have woken somebody
 }
 
 bool SimulatedProcess::step_control() {

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -280,8 +281,8 @@ TEST(JsonParser, ReadsIntegersOfAnyLengthAndNothingElse) {
 
 // With a space in front a record is none that is written without them.
 template <class T>
-void expect_same_with_a_space(const std::string& text, RecordParser& parser) {
-  T compact{}, spaced{};
+void expect_same_with_a_space(const std::string& text, const T& of_before, RecordParser& parser) {
+  T compact = of_before, spaced{};
   const bool taken = parser.parse(text, &compact);
   ASSERT_EQ(parser.parse(" " + text, &spaced), taken) << text;
   if (taken) {
@@ -290,7 +291,7 @@ void expect_same_with_a_space(const std::string& text, RecordParser& parser) {
 }
 
 template <class T>
-void expect_same_of_changed(const std::vector<std::string>& texts) {
+void expect_same_of_changed(const T& of_before, const std::vector<std::string>& texts) {
   static constexpr std::string_view kBytes = "0123456789{}[],:\"-.e+ \n\\abcnust\x01\xc3";
   std::mt19937 random(7);
   const auto below = [&](std::size_t n) { return random() % n; };
@@ -310,19 +311,21 @@ void expect_same_of_changed(const std::vector<std::string>& texts) {
     }
     T row{};
     taken += parser->parse(text, &row) ? 1 : 0;
-    expect_same_with_a_space<T>(text, *parser);
+    expect_same_with_a_space(text, of_before, *parser);
   }
   EXPECT_GT(taken, 10'000);
   EXPECT_LT(taken, 90'000);
 }
 
 TEST(JsonParser, ReadsWhatIsWrittenWithoutSpacesLikeWhatIsNot) {
-  expect_same_of_changed<JsonOrder>({R"({"user":1234,"item":56,"amount":789,"ts":1700000000000})",
-                                     R"({"user":0,"item":123456789012345,"amount":1234567890123456,"ts":1})",
-                                     R"({"item":1,"user":-2,"amount":3,"ts":"2023-11-14T22:13:20Z"})"});
-  expect_same_of_changed<JsonVisit>({R"({"a_very_long_name":1,"at":1700000000000,"n":12345678})",
-                                     R"({"page":7,"a_very_long_name":1,"at":2,"note":"x","n":3})",
-                                     R"({"page":null,"a_very_long_name":12,"at":2,"n":999999999999999})"});
+  expect_same_of_changed(JsonOrder{9, 9, 9, {}},
+                         {R"({"user":1234,"item":56,"amount":789,"ts":1700000000000})",
+                          R"({"user":0,"item":123456789012345,"amount":1234567890123456,"ts":1})",
+                          R"({"item":1,"user":-2,"amount":3,"ts":"2023-11-14T22:13:20Z"})"});
+  expect_same_of_changed(JsonVisit{.page = 8, .note = "of before"},
+                         {R"({"a_very_long_name":1,"at":1700000000000,"n":12345678})",
+                          R"({"page":7,"a_very_long_name":1,"at":2,"note":"x","n":3})",
+                          R"({"page":null,"a_very_long_name":12,"at":2,"n":999999999999999})"});
 }
 
 TEST(JsonParser, RefusesMalformedBytes) {
@@ -369,6 +372,26 @@ TEST(JsonParser, DoesNotUseWhatLiesBehindAPaddedRecord) {
   padded[cut.size()] = '}';
   padded.replace(cut.size() + 1, kFormatPaddingBytes - 1, kFormatPaddingBytes - 1, ',');
   EXPECT_TRUE(parser->parse_padded({padded.data(), cut.size() + 1}, &row)) << parser->problem();
+}
+
+// Not even when a longer record was there before, and names are longer than the padding.
+TEST(JsonParser, ReadsNothingBehindThePadding) {
+  const std::string name(80, 'n');
+  const std::string whole = "{\"n\":1,\"" + name + "\":2,\"m\":3}";
+  const TypeInfo* const number = type_info<OneI64>().fields[0].type;
+  const std::vector<FieldInfo> fields{{"n", number, 0}, {name, number, 8}, {"m", number, 16}};
+  TypeInfo type = type_info<OneI64>();
+  type.size_bytes = 24;
+  type.fields = fields;
+  const auto parser = json().make_parser(type);
+  std::int64_t row[3] = {};
+  for (std::size_t size = 0; size <= whole.size(); ++size) {
+    // What can be read ends where the padding does.
+    const auto bytes = std::make_unique<char[]>(size + kFormatPaddingBytes);
+    std::memcpy(bytes.get(), whole.data(), std::min(whole.size(), size + kFormatPaddingBytes));
+    EXPECT_EQ(parser->parse_padded({bytes.get(), size}, row), size == whole.size()) << size;
+  }
+  EXPECT_THAT(row, ElementsAre(1, 2, 3));
 }
 
 TEST(JsonParser, RefusesTextThatIsNotUtf8) {

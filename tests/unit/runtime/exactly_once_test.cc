@@ -7,6 +7,8 @@
 #include <set>
 #include <thread>
 
+#include <time.h>
+
 #include "levada/levada.h"
 #include "support/gated_source.h"
 #include "support/job_progress.h"
@@ -558,6 +560,54 @@ TEST(ExactlyOnce, TakesNoMoreRowsWhileTooMuchWaitsAndGoesOnAfterwards) {
   const std::uint64_t rows = gate->end_after(20'000);
   job.wait();
   EXPECT_EQ(sorted_rows(*table), numbers(static_cast<std::int64_t>(rows)));
+}
+
+struct AskedForTime {
+  void process(std::int64_t x, KeyedContext<std::int64_t, std::int64_t>& ctx) {
+    ctx.set_processing_timer(ctx.now() + 1ms);
+    ctx.emit(x);
+  }
+  void on_timer(Timestamp, KeyedContext<std::int64_t, std::int64_t>&) {}
+};
+
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// Timers that are due cannot be served while the output has no room.
+TEST(ExactlyOnce, WaitsForRoomWithoutWorkAlsoWhileTimersAreDue) {
+  const TempDir dir;
+  const auto table = std::make_shared<MemoryTable>();
+  std::atomic<bool> away{true};
+  table->fault = [&away](TargetStep at) {
+    if (away && at == TargetStep::kWrite) throw TargetError(TargetStatus::kUnavailable, "the server is away");
+  };
+  EnvironmentOptions options = options_in(dir);
+  options.checkpoint.interval = 1h;
+  options.epoch_log.bytes = 64 * 1024;
+  StreamEnvironment env(options);
+  env.generate<std::int64_t>(same, {.rate = 1'000'000})
+      .uid("numbers")
+      .key_by([](std::int64_t x) { return x % 100; })
+      .process<std::int64_t>(AskedForTime{})
+      .uid("timers")
+      .rebalance()
+      .sink_to(memory_sink<std::int64_t>(table))
+      .uid("out");
+  Job job = env.execute_async("job");
+  std::uint64_t before = 0;
+  wait_for_status(job, [&before](const JobStatus& status) {
+    const std::uint64_t rows = status.nodes.empty() ? 0 : status.nodes.front().rows_out;
+    std::this_thread::sleep_for(200ms);
+    return rows > 0 && std::exchange(before, rows) == rows;
+  });
+  const double begun = cpu_seconds();
+  std::this_thread::sleep_for(1s);
+  EXPECT_LT(cpu_seconds() - begun, 0.25);
+  job.cancel();
+  EXPECT_THROW(job.wait(), JobError);
 }
 
 TEST(ExactlyOnce, NeedsCheckpoints) {
