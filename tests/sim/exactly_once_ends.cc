@@ -219,6 +219,9 @@ bool World::may_lose_marker(const Process& process) const {
   // It may have begun with another checkpoint than the newest, and of another sink generation.
   const bool another = troubles.manifests > 0 || troubles.lost_log || !damaged_segment_.empty();
   if (another && (failed_over_ || markers_removed_ || brought_back_)) return true;
+  bool any_lacks = false;
+  manifests_->each([&](const Manifest& manifest) { any_lacks |= lacks_marker(manifest); });
+  if (another && any_lacks) return true;
   if (!lacks_marker()) return false;
   if (another || !execute_.restore.empty()) return true;
   const Manifest* const newest = manifests_->newest();
@@ -339,8 +342,11 @@ bool World::is_made_anew(const PostgresCommit& commit) const {
 // A failover, or somebody, took even the marker away.
 bool World::lacks_marker() const {
   const Manifest* const newest = manifests_->newest();
-  if (newest == nullptr) return false;
-  return any_shard(*newest, [&](const SinkState& sink, std::size_t shard) {
+  return newest != nullptr && lacks_marker(*newest);
+}
+
+bool World::lacks_marker(const Manifest& manifest) const {
+  return any_shard(manifest, [&](const SinkState& sink, std::size_t shard) {
     return !postgres_.marker(key_of(sink, shard));
   });
 }

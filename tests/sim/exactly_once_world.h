@@ -161,6 +161,7 @@ class World final : private PostgresFates, private FileFates {
   bool marker_is_too_old(const Process& process) const;
   bool is_made_anew(const PostgresCommit& commit) const;
   bool lacks_marker() const;
+  bool lacks_marker(const Manifest& manifest) const;
   bool marker_is_on_a_branch() const;
   std::vector<const Manifest*> chain() const;
 
