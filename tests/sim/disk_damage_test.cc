@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -54,6 +55,17 @@ class Machine {
   const std::string& error() const { return machine_.error(); }
   int restarts() const { return machine_.restarts(); }
   std::vector<std::string> files(const std::string& with) const { return machine_.files(with); }
+  std::vector<std::int64_t> numbers_in_files() {
+    std::vector<std::int64_t> numbers;
+    for (const std::string& path : files("/out/")) {
+      if (!path.ends_with(".jsonl") || path.find("/.") != path.npos) continue;
+      std::istringstream lines(disk().read_file(path));
+      for (std::string line; std::getline(lines, line);) {
+        numbers.push_back(std::stoll(line.substr(line.find(':') + 1)));
+      }
+    }
+    return numbers;
+  }
   /// The next start fails once when it first sees a row from that one on.
   void fail_in_user_code_at(std::int64_t row) { fails_at_ = row; }
 
@@ -78,18 +90,6 @@ class Machine {
                     });
     rows.sink_to(testing::memory_sink<Row>(table_)).uid("to table");
     rows.sink_to(files::sink<Row>({.directory = "/out"})).uid("to files");
-  }
-
-  std::vector<std::int64_t> numbers_in_files() {
-    std::vector<std::int64_t> numbers;
-    for (const std::string& path : files("/out/")) {
-      if (!path.ends_with(".jsonl") || path.find("/.") != path.npos) continue;
-      std::istringstream lines(disk().read_file(path));
-      for (std::string line; std::getline(lines, line);) {
-        numbers.push_back(std::stoll(line.substr(line.find(':') + 1)));
-      }
-    }
-    return numbers;
   }
 
   std::string problem_of(const std::string& where, const std::vector<std::int64_t>& numbers, bool all) const {
@@ -205,11 +205,30 @@ INSTANTIATE_TEST_SUITE_P(
 
 // ---- flipped bits
 
-// A job that was killed with a committed epoch that is or is not published.
+// A job that was killed with a committed epoch that is published, or is by neither of its sinks.
 class DamagedMachine {
  public:
-  explicit DamagedMachine(bool published) : machine_(40) {
-    MemoryTable& table = machine_.table();
+  explicit DamagedMachine(bool published) {
+    static std::uint64_t seeds[] = {1, 1};  // the first of each kind
+    for (std::uint64_t& seed = seeds[published ? 1 : 0];; ++seed) {
+      machine_.emplace(40, seed);
+      const bool files_wait = stop(published);
+      if (published || files_wait) return;
+    }
+  }
+
+  Machine& machine() { return *machine_; }
+  // The newest of the files with that in their path.
+  std::string newest(const std::string& with) {
+    const std::vector<std::string> files = machine_->files(with);
+    if (files.empty()) throw std::runtime_error("there is no " + with);
+    return files.back();
+  }
+
+ private:
+  // Returns whether the files have no more than the table.
+  bool stop(bool published) {
+    MemoryTable& table = machine_->table();
     bool blocked = false;
     table.fault = [&](testing::TargetStep step) {
       if (step != testing::TargetStep::kCommit) return;
@@ -218,24 +237,17 @@ class DamagedMachine {
         throw TargetError(TargetStatus::kUnavailable, "away");
       }
     };
-    const End end = machine_.run([&] {
-      return published ? table.rows().size() >= 16 && !machine_.files(".log").empty() : blocked;
+    const End end = machine_->run([&] {
+      return published ? table.rows().size() >= 16 && !machine_->files(".log").empty() : blocked;
     });
     if (end != End::kStopped) throw std::runtime_error("it ended too early");
-    machine_.disk().kill();
+    const bool files_wait = machine_->numbers_in_files().size() <= table.rows().size();
+    machine_->disk().kill();
     table.fault = {};
+    return files_wait;
   }
 
-  Machine& machine() { return machine_; }
-  // The newest of the files with that in their path.
-  std::string newest(const std::string& with) {
-    const std::vector<std::string> files = machine_.files(with);
-    if (files.empty()) throw std::runtime_error("there is no " + with);
-    return files.back();
-  }
-
- private:
-  Machine machine_;
+  std::optional<Machine> machine_;
 };
 
 constexpr std::int64_t kNotSeenYet = 30;  // of 40 rows, when the machine was stopped
