@@ -43,8 +43,9 @@ bool SimulatedProcess::step_control() {
 }
 
 SteadyTime SimulatedProcess::next_time() const {
-  const SteadyTime control = job_->next_time();
-  return executor_ == nullptr ? control : std::min(control, executor_->next_time());
+  SteadyTime next = job_->next_time();
+  if (executor_ != nullptr) next = std::min(next, executor_->next_time());
+  return std::max(next, clock_->steady_now() + 1us);
 }
 
 std::string SimulatedProcess::waiting() const {

@@ -32,7 +32,8 @@ class SimulatedProcess {
 
   /// One step of the control or of the executor, whichever comes first; false: neither had any.
   bool step();
-  /// When there is something to do at the latest; kNever when nothing waits for a time.
+  /// After a step that did nothing: when there is something to do at the latest, which is later than now; kNever when
+  /// nothing waits for a time.
   SteadyTime next_time() const;
   /// Nobody publishes what the job has committed, before there is more. REQUIRES: it has begun to run.
   bool leaves_output() const { return executor_ != nullptr && executor_->leaves_output(); }

@@ -182,7 +182,7 @@ class Simulation {
   bool let_time_pass() {
     const SteadyTime next = process_->next_time();
     if (next == kNever) return false;
-    clock_.advance_to(std::max(next, clock_.steady_now() + 1us));
+    clock_.advance_to(next);
     return true;
   }
 

@@ -382,7 +382,7 @@ bool World::let_time_pass() {
     next = std::min(next, process->run->next_time());
   }
   if (next == kNever) return false;
-  clock_.advance_to(std::max(next, clock_.steady_now() + 1us));
+  clock_.advance_to(next);
   return true;
 }
 

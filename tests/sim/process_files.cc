@@ -75,11 +75,6 @@ std::uint64_t RetainedManifests::commits_of(int process) const {
   return commits == commits_of_.end() ? 0 : commits->second;
 }
 
-int RetainedManifests::named_by(CheckpointId id) const {
-  const auto known = known_.find(id);
-  return known == known_.end() ? 0 : known->second.process;
-}
-
 void RetainedManifests::synced(const std::string& directory) {
   if (directory != directory_) return;
   for (auto& [id, known] : known_) {

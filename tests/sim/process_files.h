@@ -66,8 +66,6 @@ class RetainedManifests {
   std::uint64_t commits() const noexcept { return commits_; }
   /// Those that one process named and counts.
   std::uint64_t commits_of(int process) const;
-  /// The process that named it; 0: not known.
-  int named_by(CheckpointId id) const;
   /// The newest that was committed, whether it is still there or not; 0: none.
   CheckpointId newest_committed() const noexcept { return newest_committed_; }
   /// Whether the manifest, or any that is there, names the file.

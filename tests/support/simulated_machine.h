@@ -71,7 +71,7 @@ class SimulatedMachine {
   bool let_time_pass(SimulatedProcess& process) {
     const SteadyTime next = process.next_time();
     if (next == kNever) return false;
-    clock_.advance_to(std::max(next, clock_.steady_now() + 1us));
+    clock_.advance_to(next);
     return true;
   }
 

@@ -75,6 +75,21 @@ void run_numbers(const EnvironmentOptions& options, std::shared_ptr<MemoryTable>
   env.execute("job", execute);
 }
 
+// No transaction begins as long as `away` is true.
+std::function<void(TargetStep)> unavailable_while(const std::atomic<bool>& away) {
+  return [&away](TargetStep at) {
+    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
+  };
+}
+
+// Numbers as they are; f(), if there is one, is called once, at the first one that any attempt sees.
+auto with_first_row(std::function<void()> f) {
+  return [f = std::move(f), begun = std::make_shared<std::atomic<bool>>()](std::int64_t x) {
+    if (f && !begun->exchange(true)) f();
+    return x;
+  };
+}
+
 TEST(ExactlyOnce, WritesEveryRowOnceThroughRestartsWithinTheProcess) {
   for (const int parallelism : {1, 2}) {
     for (const int shards : {1, 2}) {
@@ -263,18 +278,12 @@ TEST(ExactlyOnce, RefusesACheckpointOfOtherSinksThatCanBeReadAgain) {
   const auto table = std::make_shared<MemoryTable>();
   const auto more = std::make_shared<MemoryTable>();
   std::atomic<bool> away{false};
-  table->fault = [&away](TargetStep at) {
-    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
-  };
+  table->fault = unavailable_while(away);
   const auto start = [&](bool two, std::function<void()> at_the_first_row) {
     StreamEnvironment env(options_in(dir));
     auto rows = env.generate<std::int64_t>(same, {.rate = 10'000})
                     .uid("numbers")
-                    .map([first = std::move(at_the_first_row), begun = std::make_shared<std::atomic<bool>>()](
-                             std::int64_t x) {
-                      if (first && !begun->exchange(true)) first();
-                      return x;
-                    });
+                    .map(with_first_row(std::move(at_the_first_row)));
     rows.sink_to(memory_sink<std::int64_t>(table)).uid("out");
     if (two) rows.sink_to(memory_sink<std::int64_t>(more)).uid("more");
     return env.execute_async("job");
@@ -316,10 +325,7 @@ TEST(ExactlyOnce, PublishesWhatCheckpointsNameThatCanBeReadAgainAlthoughTheTarge
     StreamEnvironment env(options);
     env.generate<std::int64_t>(same, {.rows = rows, .rate = rate})
         .uid("numbers")
-        .map([first = std::move(at_the_first_row), begun = std::make_shared<std::atomic<bool>>()](std::int64_t x) {
-          if (first && !begun->exchange(true)) first();
-          return x;
-        })
+        .map(with_first_row(std::move(at_the_first_row)))
         .sink_to(memory_sink<std::int64_t>(table))
         .uid("out");
     return env.execute_async("job");
@@ -364,9 +370,7 @@ TEST(ExactlyOnce, SaysThatTheTargetWentBackBehindWhatCheckpointsHave) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
   std::atomic<bool> away{false};
-  table->fault = [&away](TargetStep at) {
-    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
-  };
+  table->fault = unavailable_while(away);
   const auto start = [&] {
     EnvironmentOptions options = options_in(dir);
     options.checkpoint.interval = Duration{0};
@@ -420,19 +424,14 @@ TEST(ExactlyOnce, RestoresTheSameCheckpointOfAPathWithEveryAttempt) {
   const TempDir dir;
   const auto table = std::make_shared<MemoryTable>();
   std::atomic<bool> away{false};
-  table->fault = [&away](TargetStep at) {
-    if (away && at == TargetStep::kBegin) throw TargetError(TargetStatus::kUnavailable, "away");
-  };
+  table->fault = unavailable_while(away);
   const auto start = [&](const std::string& restore, std::function<void()> at_the_first_row) {
     EnvironmentOptions options = options_in(dir);
     options.checkpoint.interval = Duration{0};
     StreamEnvironment env(options);
     env.generate<std::int64_t>(same, {.rate = 2'000})
         .uid("numbers")
-        .map([first = std::move(at_the_first_row), begun = std::make_shared<std::atomic<bool>>()](std::int64_t x) {
-          if (first && !begun->exchange(true)) first();
-          return x;
-        })
+        .map(with_first_row(std::move(at_the_first_row)))
         .sink_to(memory_sink<std::int64_t>(table))
         .uid("out");
     return env.execute_async("job", {.restore = restore});
