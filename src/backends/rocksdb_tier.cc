@@ -24,6 +24,7 @@ namespace {
 namespace rdb = ::rocksdb;
 
 constexpr double kBloomBitsPerKey = 10;
+constexpr std::uint64_t kFilterPartBytes = 32 << 10;
 constexpr std::string_view kManifestPrefix = "MANIFEST-";
 constexpr std::string_view kTableSuffix = ".sst";
 // Runs that may wait for their compaction before the next one waits for it.
@@ -141,9 +142,15 @@ rdb::Options make_options(const Options& options, const Disk& disk, const ColdPl
   made.max_bytes_for_level_base = 128 << 20;
   made.compression = rdb::kLZ4Compression;
   rdb::BlockBasedTableOptions table;
-  table.block_cache = rdb::NewLRUCache(std::max<std::size_t>(place.memory_bytes, 1 << 20));
+  // In one piece: the few threads of a tier seldom wait for each other, and a part of a cache that is cut up for many
+  // is too small for filters.
+  table.block_cache = rdb::NewLRUCache(std::max<std::size_t>(place.memory_bytes, 1 << 20), 0);
   table.cache_index_and_filter_blocks = true;
   table.pin_l0_filter_and_index_blocks_in_cache = true;
+  // Else a file's filter is one block of a megabyte or two, and read as a whole for a key when they do not all fit.
+  table.index_type = rdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.metadata_block_size = kFilterPartBytes;
   table.filter_policy.reset(rdb::NewBloomFilterPolicy(kBloomBitsPerKey));
   table.format_version = 5;
   made.table_factory.reset(rdb::NewBlockBasedTableFactory(table));
