@@ -37,6 +37,12 @@ class Gate {
     return end_ = read_ + more;
   }
 
+  /// So many rows have been read, by whatever attempt read most.
+  std::uint64_t read() const {
+    const std::lock_guard lock(mutex_);
+    return read_;
+  }
+
   /// For readers: rows first, first + stride, … are to be read, `most` at most. Returns how many are.
   std::uint64_t take(std::uint64_t first, std::uint64_t stride, std::uint64_t most) {
     const std::lock_guard lock(mutex_);

@@ -96,7 +96,7 @@ RollingResult run_rolling(const RollingOptions& options, KeyCounts& counts) {
                .rows = std::uint64_t{1} << 50,
                .keys = options.keys,
                .start = begun});
-  levada::EnvironmentOptions environment{.memory = options.memory};
+  levada::EnvironmentOptions environment{.state = options.state};
   if (!options.directory.empty()) {
     environment.checkpoint = {.interval = options.interval, .directory = options.directory};
   }

@@ -17,7 +17,7 @@ struct RollingOptions {
   Duration measured{};               ///< after that the job is stopped
   std::string directory;             ///< of the checkpoints; empty: none
   Duration interval = std::chrono::seconds{1};
-  std::size_t memory = 0;            ///< budget in bytes; 0: the default
+  levada::StateBackendOptions state = levada::memory_state();
 };
 
 struct RollingResult {

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
+#include "cpu_time.h"
 #include "rocksdb_jobs.h"
 
 namespace bench {
@@ -30,10 +32,16 @@ void put_key(std::uint64_t key, char* into) {
   for (int i = 0; i < 8; ++i) into[i] = static_cast<char>(key >> (56 - 8 * i));
 }
 
+std::uint64_t get_key(const char* from) {
+  std::uint64_t key = 0;
+  for (int i = 0; i < 8; ++i) key = key << 8 | static_cast<unsigned char>(from[i]);
+  return key;
+}
+
 }  // namespace
 
-Checksum run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::string& directory,
-                          std::size_t memory_bytes) {
+BareOutcome run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::string& directory,
+                             std::size_t memory_bytes) {
   rocksdb::Options options;
   options.create_if_missing = true;
   options.write_buffer_size = memory_bytes / 8;
@@ -49,7 +57,7 @@ Checksum run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::str
   const std::unique_ptr<rocksdb::DB> db(opened);
 
   const ColdRows source(job);
-  Checksum checksum;
+  BareOutcome outcome;
   rocksdb::WriteOptions how;
   how.disableWAL = true;
   how.memtable_insert_hint_per_batch = true;
@@ -83,7 +91,7 @@ Checksum run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::str
       Value& value = values[static_cast<std::size_t>(place)];
       value.total += static_cast<std::int64_t>(batch[i].value);
       ++value.count;
-      checksum.add(batch[i].key, value.total, value.count);
+      outcome.output.add(batch[i].key, value.total, value.count);
     }
     rocksdb::WriteBatch writes;
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -95,7 +103,15 @@ Checksum run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::str
     flushed = std::chrono::steady_clock::now();
   }
   check(db->Flush(rocksdb::FlushOptions()));
-  return checksum;
+  outcome.cpu_s = cpu_seconds();
+  const std::unique_ptr<rocksdb::Iterator> all(db->NewIterator(rocksdb::ReadOptions()));
+  for (all->SeekToFirst(); all->Valid(); all->Next()) {
+    Value value;
+    std::memcpy(&value, all->value().data(), sizeof(Value));
+    add_kept(outcome.state, get_key(all->key().data()), value.total, value.count);
+  }
+  check(all->status());
+  return outcome;
 }
 
 }  // namespace bench

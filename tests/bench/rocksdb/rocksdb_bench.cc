@@ -1,29 +1,37 @@
 // What state in RocksDB costs, beside the same job with state in memory or a bare RocksDB loop, with a checkpoint
-// each second. Each run is a process of its own; the sides run in turn and medians count. The results must be
-// equal.
+// each second. Each run is a process of its own; the sides run in turn and medians count. A run takes its rows and a
+// last checkpoint, which is what is measured, and is cancelled; a second start begins with that checkpoint, takes a
+// savepoint, and ends. All results and what is in the savepoint must be equal.
 //
 //   rocksdb_bench [JOB…] [--repeats N] [--rows N]
 //   rocksdb_bench JOB --only rocksdb|memory|bare --rows N
 //
 // Prints for each job one line
 //   job=NAME rows=… ns_per_row=… beside_ns_per_row=… ratio=… rows_per_s=… rss_mb=… written_mb=… checkpoints=…
-// with written_mb what the process wrote to the disk, and then restore_s: how long a start from the last
-// checkpoint takes. Of jobs beside nothing, once, the most memory they had beside their budget.
-#include <atomic>
+// with written_mb what was written to the disk, rss_mb the most memory, in the second start as well, and restore_s
+// how long that took to begin with its state. Of jobs beside nothing, once, the memory beside their budget.
+#include <algorithm>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <fstream>
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "checksum_sink.h"
 #include "child_run.h"
 #include "command_line.h"
+#include "cpu_time.h"
 #include "levada/rocksdb.h"
+#include "levada/state_reader.h"
 #include "median.h"
 #include "rocksdb_jobs.h"
+#include "support/gated_source.h"
 #include "support/temp_dir.h"
 
 namespace bench {
@@ -33,10 +41,27 @@ using namespace std::chrono_literals;
 using levada::StreamEnvironment;
 
 struct Outcome {
-  Checksum checksum;
+  Checksum output;
+  Checksum state;  ///< restored
+  double cpu_s = 0, wall_s = 0;  ///< of the first start
+  std::uint64_t written_bytes = 0;
   std::uint64_t checkpoints = 0;
   double restore_s = 0;
 };
+
+double seconds_since(std::chrono::steady_clock::time_point begun) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+}
+
+std::uint64_t written_bytes() {
+  std::ifstream file("/proc/self/io");
+  for (std::string name; file >> name;) {
+    std::uint64_t number = 0;
+    file >> number;
+    if (name == "write_bytes:") return number;
+  }
+  return 0;
+}
 
 std::string text_key(std::uint64_t key) {
   char text[17];
@@ -61,7 +86,8 @@ struct FoldInMaps {
   }
 };
 
-void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, ChecksumSink::Shared& shared) {
+void build(StreamEnvironment& env, const ColdJob& job, const std::shared_ptr<levada::testing::Gate>& gate,
+           ChecksumSink::Shared& shared) {
   const auto totals = [&](const auto& stream, const auto& key) {
     stream
         .aggregate(key.as(&Total::key),
@@ -72,9 +98,9 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Check
         .for_each(ChecksumSink(shared))
         .uid("sink");
   };
-  const auto stream = env.generate<Row>([source = ColdRows(job)](std::uint64_t i) { return source.row(i); },
-                                        {.rows = rows}, levada::event_time(&Row::at))
-                          .uid("rows");
+  const auto source = levada::testing::gated_source<Row>(
+      gate, [rows = ColdRows(job)](std::uint64_t i) { return rows.row(i); });
+  const auto stream = env.from_source(source, levada::event_time(&Row::at)).uid("rows");
   if (job.text) {
     return totals(stream.key_by([](const Row& row) { return text_key(row.key); }), levada::max(&Row::key));
   }
@@ -97,8 +123,31 @@ void build(StreamEnvironment& env, const ColdJob& job, std::uint64_t rows, Check
   }
 }
 
+// In no order.
+Checksum checksum_of(const ColdJob& job, const std::string& savepoint) {
+  const levada::StateReader reader(savepoint);
+  Checksum checksum;
+  if (job.bare) {
+    using Sums = std::tuple<levada::detail::Nothing, std::int64_t, std::int64_t>;
+    reader.read<std::uint64_t, Sums>("totals", "rolling", [&](std::uint64_t key, const Sums& sums) {
+      add_kept(checksum, key, std::get<1>(sums), std::get<2>(sums));
+    });
+    return checksum;
+  }
+  for (const levada::StateInfo& state : reader.states()) {
+    if (!state.keyed) continue;
+    reader.read_json(state.uid, state.name, [&](const levada::JsonEntry& entry) {
+      const std::hash<std::string_view> hash;
+      add_kept(checksum, hash(entry.key_bytes), static_cast<std::int64_t>(hash(entry.value)), entry.name_space);
+    });
+  }
+  return checksum;
+}
+
 Outcome run_job(const ColdJob& job, std::uint64_t rows, bool cold, const std::string& directory) {
   Outcome outcome;
+  const auto begun = std::chrono::steady_clock::now();
+  const auto gate = std::make_shared<levada::testing::Gate>();
   ChecksumSink::Shared shared;
   const auto options = [&] {
     levada::EnvironmentOptions made{.checkpoint = {.interval = 1s, .directory = directory + "/checkpoints"},
@@ -107,63 +156,75 @@ Outcome run_job(const ColdJob& job, std::uint64_t rows, bool cold, const std::st
     if (!cold) made.memory = std::size_t{8} << 30;
     return made;
   };
+  gate->open(rows);
   {
     StreamEnvironment env(options());
-    build(env, job, rows, shared);
+    build(env, job, gate, shared);
     levada::Job running = env.execute_async(job.name);
-    running.wait();
+    while (gate->read() < rows && !running.wait_for(1ms)) {
+    }
+    running.checkpoint();
     outcome.checkpoints = running.status().checkpoints_completed;
+    outcome.cpu_s = cpu_seconds();
+    outcome.wall_s = seconds_since(begun);
+    outcome.written_bytes = written_bytes();
+    running.cancel();
+    running.wait();
   }
-  outcome.checksum = shared.checksum();
-  const auto begun = std::chrono::steady_clock::now();
-  ChecksumSink::Shared again;
   StreamEnvironment env(options());
-  build(env, job, rows, again);
+  build(env, job, gate, shared);
+  const auto again = std::chrono::steady_clock::now();
   levada::Job running = env.execute_async(job.name);
-  running.wait();
-  if (!running.status().restored_from) throw std::runtime_error("the job did not go on from its checkpoint");
-  outcome.restore_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  return outcome;
-}
-
-std::uint64_t written_bytes() {
-  std::ifstream file("/proc/self/io");
-  for (std::string name; file >> name;) {
-    std::uint64_t number = 0;
-    file >> number;
-    if (name == "write_bytes:") return number;
+  while (running.status().state != levada::JobState::kRunning && !running.wait_for(1ms)) {
   }
-  return 0;
+  outcome.restore_s = seconds_since(again);
+  if (!running.status().restored_from) throw std::runtime_error("the job did not go on from its checkpoint");
+  running.savepoint(directory + "/savepoint");
+  gate->end_at(rows);
+  running.wait();
+  outcome.output = shared.checksum();
+  outcome.state = checksum_of(job, directory + "/savepoint");
+  return outcome;
 }
 
 void run_here(const ColdJob& job, const std::string& side, std::uint64_t rows) {
   const levada::testing::TempDir directory;
   Outcome outcome;
   if (side == "bare") {
-    outcome.checksum = run_bare_rocksdb(job, rows, directory / "bare", job.memory / 2);
+    const auto begun = std::chrono::steady_clock::now();
+    const BareOutcome bare = run_bare_rocksdb(job, rows, directory / "bare", job.memory / 2);
+    outcome = {.output = bare.output,
+               .state = bare.state,
+               .cpu_s = bare.cpu_s,
+               .wall_s = seconds_since(begun),
+               .written_bytes = written_bytes()};
   } else {
     outcome = run_job(job, rows, side == "rocksdb", directory.path());
   }
-  std::printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %.3f\n", outcome.checksum.rows,
-              outcome.checksum.sum, outcome.checkpoints, written_bytes(), outcome.restore_s);
+  std::printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %.4f %.4f %" PRIu64 " %" PRIu64 " %.3f\n",
+              outcome.output.rows, outcome.output.sum, outcome.state.rows, outcome.state.sum, outcome.cpu_s,
+              outcome.wall_s, outcome.written_bytes, outcome.checkpoints, outcome.restore_s);
 }
 
 struct Run {
   double ns_per_row = 0, rows_per_s = 0, rss_mb = 0, written_mb = 0, restore_s = 0;
   std::uint64_t checkpoints = 0;
-  Checksum checksum;
+  Checksum output, state;
 };
 
 Run run_side(const ColdJob& job, const std::string& side, std::uint64_t rows) {
   const ChildRun child =
       run_child({"/proc/self/exe", std::string(job.name), "--only", side, "--rows", std::to_string(rows)});
   Run run;
+  double cpu_s = 0, wall_s = 0;
   std::uint64_t written = 0;
-  const int read = std::sscanf(child.output.c_str(), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf",
-                               &run.checksum.rows, &run.checksum.sum, &run.checkpoints, &written, &run.restore_s);
-  if (child.status != 0 || read != 5) throw std::runtime_error(std::string(job.name) + ": " + side + " failed");
-  run.ns_per_row = child.cpu_s * 1e9 / static_cast<double>(rows);
-  run.rows_per_s = static_cast<double>(rows) / (child.wall_s - run.restore_s);
+  const int read = std::sscanf(child.output.c_str(),
+                               "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf %lf %" SCNu64 " %" SCNu64 " %lf",
+                               &run.output.rows, &run.output.sum, &run.state.rows, &run.state.sum, &cpu_s, &wall_s,
+                               &written, &run.checkpoints, &run.restore_s);
+  if (child.status != 0 || read != 9) throw std::runtime_error(std::string(job.name) + ": " + side + " failed");
+  run.ns_per_row = cpu_s * 1e9 / static_cast<double>(rows);
+  run.rows_per_s = static_cast<double>(rows) / wall_s;
   run.rss_mb = child.rss_mb;
   run.written_mb = static_cast<double>(written) / 1e6;
   return run;
@@ -193,8 +254,8 @@ void measure(const ColdJob& job, std::uint64_t rows, int repeats) {
   for (int i = 0; i < repeats; ++i) {
     others.push_back(run_side(job, other, rows));
     ours.push_back(run_side(job, "rocksdb", rows));
-    if (ours.back().checksum == others.back().checksum) continue;
-    throw std::runtime_error(std::string(job.name) + ": the results differ from those of " + other);
+    const bool equal = ours.back().output == others.back().output && ours.back().state == others.back().state;
+    if (!equal) throw std::runtime_error(std::string(job.name) + ": the results differ from those of " + other);
   }
   const double ns = median_of(ours, &Run::ns_per_row), beside = median_of(others, &Run::ns_per_row);
   std::printf("job=%s rows=%" PRIu64 " ns_per_row=%.1f beside=%s beside_ns_per_row=%.1f ratio=%.2f "
