@@ -5,14 +5,21 @@
 //   levada_state diff BEFORE AFTER           entries that were added, removed or changed; exits 1 if any were
 //   levada_state verify PATH                 reads every file to its end
 //
-// PATH is a savepoint, a job's directory in its checkpoint directory, or one of its manifests.
+// PATH is a savepoint, a job's directory in its checkpoint directory, or one of its manifests. Checkpoints of a job
+// with its state in RocksDB are read with --rocksdb DIRECTORY before the command: a folder, best on the disk of PATH,
+// for links to their files while they are read.
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "levada/options.h"
+#ifdef LEVADA_STATE_ROCKSDB  // the backend was built
+#include "levada/rocksdb.h"
+#endif
 #include "levada/state_reader.h"
 
 namespace {
@@ -47,6 +54,11 @@ int list(const StateReader& reader) {
                 quoted(node.name).c_str(), node.parallelism);
   }
   for (const StateInfo& state : reader.states()) {
+    if (state.cold) {
+      std::printf("{%s,\"kind\":\"keyed\",\"schema\":%s,\"in\":\"cold tier\"}\n", name_of(state).c_str(),
+                  quoted(state.schema).c_str());
+      continue;
+    }
     std::printf("{%s,\"kind\":\"%s\",\"schema\":%s,\"entries\":%llu,\"bytes\":%llu}\n", name_of(state).c_str(),
                 state.keyed ? "keyed" : "operator", quoted(state.schema).c_str(),
                 static_cast<unsigned long long>(state.entries), static_cast<unsigned long long>(state.bytes));
@@ -124,21 +136,38 @@ int diff(const StateReader& before, const StateReader& after) {
   return differs ? 1 : 0;
 }
 
+levada::StateBackendOptions state_in(const std::string& directory) {
+#ifdef LEVADA_STATE_ROCKSDB
+  return levada::rocksdb::state({.directory = directory});
+#else
+  throw std::runtime_error("RocksDB was left out of this build: nothing is read in " + directory);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view command = argc > 2 ? argv[1] : "";
   try {
-    if (command == "ls" && argc == 3) return list(StateReader(argv[2]));
-    if (command == "dump" && argc <= 5) {
-      return dump(StateReader(argv[2]), argc > 3 ? argv[3] : "", argc > 4 ? argv[4] : "");
+    levada::StateBackendOptions backend = levada::memory_state();
+    if (argc > 2 && std::string_view(argv[1]) == "--rocksdb") {
+      backend = state_in(argv[2]);
+      argc -= 2;
+      argv += 2;
     }
-    if (command == "diff" && argc == 4) return diff(StateReader(argv[2]), StateReader(argv[3]));
-    if (command == "verify" && argc == 3) return StateReader(argv[2]).verify(), 0;
+    const auto reader_of = [&](const char* path) { return StateReader(path, backend); };
+    const std::string_view command = argc > 2 ? argv[1] : "";
+    if (command == "ls" && argc == 3) return list(reader_of(argv[2]));
+    if (command == "dump" && argc <= 5) {
+      return dump(reader_of(argv[2]), argc > 3 ? argv[3] : "", argc > 4 ? argv[4] : "");
+    }
+    if (command == "diff" && argc == 4) return diff(reader_of(argv[2]), reader_of(argv[3]));
+    if (command == "verify" && argc == 3) return reader_of(argv[2]).verify(), 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "levada_state: %s\n", error.what());
     return 2;
   }
-  std::fprintf(stderr, "usage: levada_state ls PATH | dump PATH [UID [STATE]] | diff BEFORE AFTER | verify PATH\n");
+  std::fprintf(stderr,
+               "usage: levada_state [--rocksdb DIRECTORY] ls PATH | dump PATH [UID [STATE]] | diff BEFORE AFTER | "
+               "verify PATH\n");
   return 2;
 }

@@ -5,7 +5,12 @@
 //   const levada::StateReader reader("/var/lib/shop/checkpoints/totals");
 //   reader.read<std::string, std::int64_t>("totals", "sums", [](const std::string& user, std::int64_t sum) {…});
 //
-// It takes no lock and changes nothing. The sweep of a running job may take the files of an old checkpoint
+// State in a cold tier is read with the backend that wrote it, which links or copies the tier's files of one subtask
+// at a time into a folder of its directory, and deletes them when it has gone through them:
+//
+//   const levada::StateReader reader(path, levada::rocksdb::state({.directory = "/var/tmp/reading"}));
+//
+// It takes no lock and changes nothing of what it reads. The sweep of a running job may take the files of an old checkpoint
 // away, which shows as a StateError; a savepoint is never swept.
 //
 // Threads:  one at a time.
@@ -26,6 +31,8 @@
 #include "levada/time.h"
 
 namespace levada {
+
+struct StateBackendOptions;
 
 /// A checkpoint or savepoint as a whole.
 struct CheckpointInfo {
@@ -51,6 +58,7 @@ struct StateInfo {
   std::string schema;       ///< of keyed state: "key -> value"
   std::uint64_t entries = 0;  ///< of operator state: one a subtask
   std::uint64_t bytes = 0;    ///< encoded
+  bool cold = false;  ///< in a cold tier that this reader cannot read: entries and bytes are not known
 };
 
 /// An exactly-once sink.
@@ -77,13 +85,15 @@ class StateReader {
   /// `path`: a savepoint's directory, a job's directory in the checkpoint directory (its newest checkpoint that
   /// is whole), or one of its manifests.
   explicit StateReader(std::string_view path);
+  /// `state`: what the job was given; its directory may be another.
+  StateReader(std::string_view path, const StateBackendOptions& state);
   StateReader(StateReader&&) noexcept;
   StateReader& operator=(StateReader&&) noexcept;
   ~StateReader();
 
   CheckpointInfo checkpoint() const;
   std::vector<NodeInfo> nodes() const;
-  /// By uid and name.
+  /// By uid and name. Cost: of state in a cold tier, all of it is read.
   std::vector<StateInfo> states() const;
   std::vector<SinkInfo> sinks() const;
   /// Reads every state file to its end and compares length and hash.
@@ -111,6 +121,7 @@ class StateReader {
   friend class SavepointWriter;  // copies what it has
   struct Contents;
 
+  std::string table_of(std::string_view uid, std::string_view state) const;
   void read_blocks(std::string_view uid, const StateSpec& wanted,
                    const std::function<void(const RestoredBlock&)>& f) const;
 

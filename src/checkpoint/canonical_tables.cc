@@ -1,4 +1,4 @@
-#include "checkpoint/canonical_state.h"
+#include "checkpoint/canonical_tables.h"
 
 #include <map>
 #include <optional>
@@ -16,14 +16,13 @@
 #include "levada/error.h"
 
 #include "checkpoint/state_file.h"
+#include "core/encoding_walk.h"
 #include "core/schema.h"
 
 namespace levada {
 namespace {
 
 constexpr std::size_t kBlockBytes = 32 * 1024;
-constexpr std::size_t kStepBytes = 1024 * 1024;
-constexpr std::size_t kStepEntries = 64 * 1024;
 
 // A block of the state files.
 struct Written {
@@ -60,8 +59,7 @@ EntryWalk entry_walk_of(const StateFileReader::Table& table, const OpaqueTypes& 
 
 }  // namespace
 
-struct CanonicalState::Work {
-  using Name = std::pair<std::string, std::string>;     // of a table: node and name
+struct CanonicalTables::Work {
   using Place = std::pair<std::uint32_t, std::int64_t>;  // key group and namespace
   // What the state files have of a table.
   struct Table {
@@ -141,17 +139,14 @@ struct CanonicalState::Work {
     std::unordered_map<Bytes, std::optional<Bytes>> newer_;  // than what the tier has; no value: it is gone
   };
 
-  Work(FileSystem& files, std::shared_ptr<const RestoredCheckpoint> from, std::size_t subtask,
-       const ColdReading& reading_in, std::string into)
+  Work(std::shared_ptr<const RestoredCheckpoint> from, std::size_t subtask, const ColdReading& reading_in, Sink& into,
+       std::optional<Name> only_in)
       : checkpoint(std::move(from)),
         state(checkpoint->subtasks()[subtask]),
         number(checkpoint->manifest().subtasks[subtask].subtask),
         reading(reading_in),
-        writer(files, std::move(into), "tmp-savepoint", [](const std::string&) { return true; },
-               reading_in.compression) {
-    for (const StateFileReader::OperatorState& value : state.state->operator_states()) {
-      writer.put_operator_state(value.node, value.name, value.bytes);
-    }
+        sink(into),
+        only(std::move(only_in)) {
     find_tables();
     at = tables.begin();
   }
@@ -177,19 +172,25 @@ struct CanonicalState::Work {
 
   // One table at a time; false: there is no more. Pages are read with their directories.
   bool begin_table() {
-    while (at != tables.end() && is_of_pages(at->first)) ++at;
+    while (at != tables.end() && (is_of_pages(at->first) || (only && *only != canonical_name(at->first)))) ++at;
     if (at == tables.end()) return false;
     if (!tier) tier = reading.backend->open(reading.place, state.cold.get());
     range = range_of(at->first.first);
     group = range.first;
     group_begun = false;
-    out_name = at->first;
+    out_name = canonical_name(at->first);
     out_schema = at->second.schema;
     maps.reset();
     if (at->first.second.starts_with(detail::kDirectoryPrefix)) begin_maps();
     out_of(out_schema);  // also when it is empty
     in_table = true;
     return true;
+  }
+
+  // A table of directories is one of maps to whoever reads it.
+  static Name canonical_name(const Name& name) {
+    if (!name.second.starts_with(detail::kDirectoryPrefix)) return name;
+    return {name.first, detail::state_table_name(name.second.substr(detail::kDirectoryPrefix.size()))};
   }
 
   bool is_of_pages(const Name& name) const {
@@ -201,20 +202,19 @@ struct CanonicalState::Work {
   // Of a table's entries those of each schema are a table of the file.
   std::uint32_t out_of(const std::string& schema) {
     const auto [place, fresh] = outs.try_emplace({out_name, schema});
-    if (fresh) place->second = writer.begin_table(out_name.first, out_name.second, schema);
+    if (fresh) place->second = sink.begin_table(out_name.first, out_name.second, schema);
     return place->second;
   }
 
   // The table at hand is of directories: what goes out is the maps.
   void begin_maps() {
     const std::string name = at->first.second.substr(detail::kDirectoryPrefix.size());
-    const auto whole = tables.find({at->first.first, detail::state_table_name(name)});
+    const auto whole = tables.find(out_name);
     const auto pages = tables.find({at->first.first, detail::map_pages_name(name)});
     if (whole == tables.end() || pages == tables.end()) {
       throw StateError("'" + state.state->name() + "' has directories of maps of '" + at->first.first +
                        "' without their pages");
     }
-    out_name = whole->first;
     out_schema = whole->second.schema;
     Schema directory = parse_table_schema(at->second.schema).back();
     const bool known = directory.shape == Schema::Shape::kList && directory.parts[0].shape == Schema::Shape::kTuple &&
@@ -248,9 +248,8 @@ struct CanonicalState::Work {
         each_entry(block, [&](std::string_view key, std::string_view value) { maps->put(key, value); });
         continue;
       }
-      written_bytes += block.bytes.size();
-      writer.put_block(out_of(block.table->schema),
-                       {name_space, group, block.block->entries, Bytes(block.bytes)});
+      bytes_out += block.bytes.size();
+      sink.put_block(out_of(block.table->schema), {name_space, group, block.block->entries, Bytes(block.bytes)});
     }
   }
 
@@ -284,8 +283,8 @@ struct CanonicalState::Work {
     if (filling.entries == 0) return;
     filling.name_space = place_name;
     filling.key_group = group;
-    written_bytes += filling.bytes.size();
-    writer.put_block(out_of(out_schema), std::exchange(filling, {}));
+    bytes_out += filling.bytes.size();
+    sink.put_block(out_of(out_schema), std::exchange(filling, {}));
   }
   void finish_place() {
     if (!in_place) return;
@@ -367,13 +366,12 @@ struct CanonicalState::Work {
   const RestoredCheckpoint::Subtask& state;
   const std::uint32_t number;
   const ColdReading& reading;
-  StateFileWriter writer;
+  Sink& sink;
+  const std::optional<Name> only;
   std::unique_ptr<ColdTier> tier;
   std::map<Name, Table> tables;
   std::map<std::string, EntryWalk> walks;  // by schema
-  std::size_t written_bytes = 0;
-  bool complete = false;
-  StateHandle handle;
+  std::size_t bytes_out = 0;
 
   // Where it is: the table, ...
   std::map<Name, Table>::iterator at;
@@ -395,32 +393,23 @@ struct CanonicalState::Work {
   StateBlock filling;
 };
 
-CanonicalState::CanonicalState(FileSystem& files, std::shared_ptr<const RestoredCheckpoint> checkpoint,
-                               std::size_t subtask, const ColdReading& reading, std::string into)
-    : work_(std::make_unique<Work>(files, std::move(checkpoint), subtask, reading, std::move(into))) {
+CanonicalTables::CanonicalTables(std::shared_ptr<const RestoredCheckpoint> checkpoint, std::size_t subtask,
+                                 const ColdReading& reading, Sink& into, std::optional<Name> only)
+    : work_(std::make_unique<Work>(std::move(checkpoint), subtask, reading, into, std::move(only))) {
   LEVADA_ASSERT(work_->state.cold != nullptr, "state without a cold tier is canonical as it is");
   if (reading.backend == nullptr) {
-    throw StateError("'" + work_->state.state->name() + "' is in a cold tier, whose backend this job does not have");
+    throw StateError("'" + work_->state.state->name() + "' is in a cold tier, whose backend is not given");
   }
 }
 
-CanonicalState::~CanonicalState() = default;
+CanonicalTables::~CanonicalTables() = default;
 
-std::size_t CanonicalState::step() {
-  LEVADA_ASSERT(!work_->complete, "it is written once");
-  const std::size_t before = work_->written_bytes;
-  for (std::size_t i = 0; i < kStepEntries && work_->written_bytes - before < kStepBytes; ++i) {
-    if (work_->advance()) continue;
-    work_->tier.reset();
-    work_->handle = work_->writer.finish();
-    work_->complete = true;
-    break;
-  }
-  return work_->written_bytes - before;
+bool CanonicalTables::advance() {
+  const bool more = work_->advance();
+  if (!more) work_->tier.reset();
+  return more;
 }
 
-bool CanonicalState::complete() const noexcept { return work_->complete; }
-
-const StateHandle& CanonicalState::handle() const noexcept { return work_->handle; }
+std::size_t CanonicalTables::bytes() const noexcept { return work_->bytes_out; }
 
 }  // namespace levada

@@ -105,8 +105,8 @@ void RestoredNodeState::read_table(StateTable& table, std::uint32_t first_key_gr
   const Migrations migrations = plan(table);
   Bytes bytes;
   Bytes made;
-  each_block(table.name(), [&](const StateFileReader& file, const StateFileReader::Table& written,
-                               const StateFileReader::Block& block) {
+  const auto restore = [&](const StateFileReader& file, const StateFileReader::Table& written,
+                           const StateFileReader::Block& block) {
     if (block.key_group < first_key_group || block.key_group >= last_key_group) return;
     file.read_block(block, bytes);
     const auto& transcoder = migrations.find(written.schema)->second.transcoder;
@@ -116,20 +116,10 @@ void RestoredNodeState::read_table(StateTable& table, std::uint32_t first_key_gr
       made.swap(bytes);
     }
     table.restore({block.name_space, block.key_group, block.entries, View(bytes), block.removed});
-  });
-}
-
-bool RestoredNodeState::has_table(std::string_view table) const {
+  };
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) {
-    for (const StateFileReader::Table& written : subtask.state->tables()) {
-      if (reads(written, table)) return true;
-    }
+    subtask.each_block(uid_, table.name(), restore);
   }
-  return false;
-}
-
-void RestoredNodeState::each_block(std::string_view table, const BlockVisitor& f) const {
-  for (const RestoredCheckpoint::Subtask& subtask : checkpoint_.subtasks()) subtask.each_block(uid_, table, f);
 }
 
 // For every schema under which any of the table was written, before a row is read.
@@ -155,14 +145,19 @@ void RestoredNodeState::plan(const StateFileReader& file, const StateTable& tabl
                        std::to_string(checkpoint()) + " is in a cold tier, whose entries keep their schema " +
                        written.schema + "; the program's is " + wanted);
     }
-    StateMigration migration = plan_migration(written.schema, wanted, table.types());
-    if (migration.refused()) {
-      throw StateError("state '" + written.name + "' of node '" + uid_ + "' in checkpoint " +
-                       std::to_string(checkpoint()) + ": " +
-                       refusal_of(written.schema, wanted, migration.problems));
-    }
-    into.emplace(written.schema, std::move(migration));
+    into.emplace(written.schema,
+                 require_migration({uid_, written.name}, checkpoint(), written.schema, wanted, table.types()));
   }
+}
+
+StateMigration require_migration(const std::pair<std::string, std::string>& node_and_table, CheckpointId checkpoint,
+                                 const std::string& written, const std::string& wanted,
+                                 const std::vector<const StateType*>& types) {
+  StateMigration migration = plan_migration(written, wanted, types);
+  if (!migration.refused()) return migration;
+  const auto& [node, table] = node_and_table;
+  throw StateError("state '" + table + "' of node '" + node + "' in checkpoint " + std::to_string(checkpoint) + ": " +
+                   refusal_of(written, wanted, migration.problems));
 }
 
 }  // namespace levada

@@ -63,6 +63,12 @@ class RestoredCheckpoint {
   std::vector<Subtask> subtasks_;
 };
 
+/// How entries of a table written under one schema are read under another; StateError where they cannot be, showing
+/// both and what is to blame.
+StateMigration require_migration(const std::pair<std::string, std::string>& node_and_table, CheckpointId checkpoint,
+                                 const std::string& written, const std::string& wanted,
+                                 const std::vector<const StateType*>& types);
+
 class RestoredNodeState final : public RestoredState {
  public:
   RestoredNodeState(const RestoredCheckpoint& checkpoint, std::string uid);
@@ -71,10 +77,6 @@ class RestoredNodeState final : public RestoredState {
   std::vector<View> operator_states(std::string_view name) const override;
   void read_table(StateTable& table, std::uint32_t first_key_group,
                   std::uint32_t last_key_group) const override;
-
-  bool has_table(std::string_view table) const;
-  /// Calls f for every block of a table.
-  void each_block(std::string_view table, const BlockVisitor& f) const;
 
  private:
   bool reads(const StateFileReader::Table& written, std::string_view table) const {

@@ -94,9 +94,9 @@ struct SavepointWriter::Contents {
 
   void copy_operator_states(const RestoredCheckpoint& from, std::string_view uid,
                             std::optional<std::string_view> only);
-  void copy_tables(const RestoredCheckpoint& from, std::string_view uid, std::optional<std::string_view> only);
+  void copy_tables(const StateReader::Contents& from, std::string_view uid, std::optional<std::string_view> only);
   void copy_sink(const Manifest& from, std::string_view uid);
-  void copy(const RestoredCheckpoint& from, std::string_view uid, std::optional<std::string_view> only);
+  void copy(const StateReader::Contents& source, std::string_view uid, std::optional<std::string_view> only);
 
   FileSystem& files;
   std::string path;
@@ -146,22 +146,23 @@ void SavepointWriter::put(std::uint32_t table, std::int64_t name_space, std::uin
 }
 
 void SavepointWriter::copy(const StateReader& from, std::string_view uid) {
-  contents_->copy(*from.contents_->checkpoint, uid, std::nullopt);
+  contents_->copy(*from.contents_, uid, std::nullopt);
 }
 
 void SavepointWriter::copy(const StateReader& from, std::string_view uid, std::string_view state) {
-  contents_->copy(*from.contents_->checkpoint, uid, state);
+  contents_->copy(*from.contents_, uid, state);
 }
 
-void SavepointWriter::Contents::copy(const RestoredCheckpoint& from, std::string_view uid,
+void SavepointWriter::Contents::copy(const StateReader::Contents& source, std::string_view uid,
                                      std::optional<std::string_view> only) {
+  const RestoredCheckpoint& from = *source.checkpoint;
   if (from.manifest().max_parallelism != manifest.max_parallelism) {
     throw StateError("max_parallelism is " + std::to_string(from.manifest().max_parallelism) +
                      " where state is copied from, and here " + std::to_string(manifest.max_parallelism));
   }
   const std::size_t before = known.size() + manifest.sinks.size();
   copy_operator_states(from, uid, only);
-  copy_tables(from, uid, only);
+  copy_tables(source, uid, only);
   if (!only) copy_sink(from.manifest(), uid);
   if (known.size() + manifest.sinks.size() == before) {
     throw StateError("there is nothing of '" + std::string(uid) + "' to copy");
@@ -186,31 +187,19 @@ void SavepointWriter::Contents::copy_operator_states(const RestoredCheckpoint& f
 }
 
 // As it was written: entries of an older schema stay what they are, in a table of their own with the same name.
-void SavepointWriter::Contents::copy_tables(const RestoredCheckpoint& from, std::string_view uid,
+void SavepointWriter::Contents::copy_tables(const StateReader::Contents& from, std::string_view uid,
                                             std::optional<std::string_view> only) {
-  std::map<std::pair<std::string, std::string>, std::uint32_t> begun;  // by name and schema
-  std::set<std::string> names;
-  const auto table_of = [&](const StateFileReader::Table& table) {
-    if (names.insert(table.name).second) begin(uid, table.name);
-    const auto [at, fresh] = begun.try_emplace({table.name, table.schema});
-    if (fresh) at->second = writer->begin_table(uid, table.name, table.schema);
-    return at->second;
-  };
-  for (const RestoredCheckpoint::Subtask& subtask : from.subtasks()) {
-    for (const StateFileReader::Table& table : subtask.state->tables()) {
-      if (table.node != uid || (only && table.name != *only)) continue;
-      if (subtask.cold != nullptr) throw_in_cold_tier(uid, table.name);
-      table_of(table);
+  for (const auto& name : from.tables()) {
+    if (name.first != uid || (only && name.second != *only)) continue;
+    begin(uid, name.second);
+    std::map<std::string, std::uint32_t> begun;  // by schema
+    for (const std::string& schema : from.schemas(name)) {
+      begun[schema] = writer->begin_table(uid, name.second, schema);
     }
-  }
-  for (const std::string& name : std::set<std::string>(names)) {
-    RestoredNodeState(from, std::string(uid))
-        .each_block(name, [&](const StateFileReader& file, const StateFileReader::Table& table,
-                              const StateFileReader::Block& block) {
-          StateBlock copied{block.name_space, block.key_group, block.entries, {}};
-          file.read_block(block, copied.bytes);
-          writer->put_block(table_of(table), copied);
-        });
+    from.each_block(name, {}, [&](const std::string& schema, const RestoredBlock& block) {
+      writer->put_block(begun.at(schema),
+                        {block.name_space, block.key_group, block.entries, Bytes(block.bytes.rest())});
+    });
   }
 }
 

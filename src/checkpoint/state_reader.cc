@@ -1,10 +1,12 @@
 #include "checkpoint/state_reader.h"
 
 #include <map>
+#include <random>
 #include <tuple>
 #include <utility>
 
 #include "levada/detail/function_scope.h"
+#include "levada/detail/state_names.h"
 #include "levada/error.h"
 
 #include "core/schema_json.h"
@@ -12,49 +14,124 @@
 namespace levada {
 namespace {
 
-// Hands the blocks of a table on; the rest of the face is not called by a restore.
-class BlockTable final : public StateTable {
- public:
-  BlockTable(const StateSpec& spec, const std::function<void(const RestoredBlock&)>& f) : spec_(spec), f_(f) {}
-  std::string_view name() const override { return spec_.name; }
-  std::string schema() const override { return spec_.schema; }
-  std::vector<const StateType*> types() const override { return spec_.types; }
-  std::size_t entries() const override { return 0; }
-  std::size_t memory_bytes() const override { return 0; }
-  void begin_snapshot(CheckpointId, BlockSink&) override {}
-  bool scan(std::size_t) override { return true; }
-  void abort_snapshot() override {}
-  void restore(const RestoredBlock& block) override { f_(block); }
+using Name = CanonicalTables::Name;
 
- private:
-  const StateSpec& spec_;
-  const std::function<void(const RestoredBlock&)>& f_;
-};
+// For the caches of a cold tier that is read once, in order.
+constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
-[[noreturn]] void throw_no_state(const StateReader& reader, std::string_view uid, std::string_view state) {
+[[noreturn]] void throw_no_state(const std::set<Name>& tables, std::string_view uid, std::string_view state) {
   std::string there;
-  for (const StateInfo& info : reader.states()) {
-    there += (there.empty() ? "'" : ", '") + info.name + "' of '" + info.uid + "'";
-  }
+  for (const auto& [node, name] : tables) there += (there.empty() ? "'" : ", '") + name + "' of '" + node + "'";
   throw StateError("there is no keyed state '" + std::string(state) + "' of '" + std::string(uid) +
                    "'; there is " + (there.empty() ? "none at all" : there));
 }
 
-// A tier's files are its backend's to read.
-void check_not_cold(const RestoredCheckpoint& checkpoint, std::string_view uid, std::string_view state) {
-  for (const RestoredCheckpoint::Subtask& subtask : checkpoint.subtasks()) {
-    if (subtask.cold == nullptr) continue;
-    for (const StateFileReader::Table& table : subtask.state->tables()) {
-      if (table.node == uid && table.name == state) throw_in_cold_tier(uid, state);
-    }
-  }
+// Directories and pages are what a tier has of the maps of a state.
+bool is_part_of_maps(std::string_view table) {
+  return table.starts_with(detail::kDirectoryPrefix) || table.starts_with(detail::kPagesPrefix);
 }
+
+// No process has the same: a tier that is opened deletes what is in its place.
+std::string random_name() {
+  std::random_device device;
+  return std::to_string(std::uint64_t{device()} << 32 | device());
+}
+
+// Hands the blocks of one subtask's state on.
+class VisitedBlocks final : public CanonicalTables::Sink {
+ public:
+  explicit VisitedBlocks(const StateBlockVisitor& f) : f_(f) {}
+  std::uint32_t begin_table(const std::string&, const std::string&, const std::string& schema) override {
+    schemas_.push_back(schema);
+    return static_cast<std::uint32_t>(schemas_.size() - 1);
+  }
+  void put_block(std::uint32_t table, StateBlock&& block) override {
+    f_(schemas_[table], {block.name_space, block.key_group, block.entries, View(block.bytes)});
+  }
+
+ private:
+  const StateBlockVisitor& f_;
+  std::vector<std::string> schemas_;
+};
 
 }  // namespace
 
-void throw_in_cold_tier(std::string_view uid, std::string_view state) {
-  throw StateError("state '" + std::string(state) + "' of '" + std::string(uid) +
-                   "' is in a cold tier; make_savepoint() makes a savepoint of it that can be read");
+StateReader::Contents::Contents(std::string_view path, std::shared_ptr<const ColdBackend> reads)
+    : reader(local_file_system(), path),
+      checkpoint(reader.open()),
+      backend(std::move(reads)),
+      place(backend ? random_name() : std::string()) {}
+
+std::set<Name> StateReader::Contents::tables() const {
+  std::set<Name> found;
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks()) {
+    for (const StateFileReader::Table& table : subtask.state->tables()) {
+      if (subtask.cold == nullptr || !is_part_of_maps(table.name)) found.emplace(table.node, table.name);
+    }
+  }
+  return found;
+}
+
+std::set<std::string> StateReader::Contents::schemas(const Name& table) const {
+  std::set<std::string> found;
+  const auto add = [&](const StateFileReader& file) {
+    for (const StateFileReader::Table& there : file.tables()) {
+      if (there.node == table.first && there.name == table.second) found.insert(there.schema);
+    }
+  };
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks()) {
+    add(*subtask.state);
+    for (const auto& older : subtask.older) add(*older);
+  }
+  return found;
+}
+
+bool StateReader::Contents::is_cold(const Name& table) const {
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks()) {
+    if (subtask.cold == nullptr) continue;
+    for (const StateFileReader::Table& there : subtask.state->tables()) {
+      if (there.node == table.first && there.name == table.second) return true;
+    }
+  }
+  return false;
+}
+
+void StateReader::Contents::count(const Name& table, StateInfo& into) const {
+  for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks()) {
+    subtask.each_block(table.first, table.second,
+                       [&](const StateFileReader&, const StateFileReader::Table&, const StateFileReader::Block& block) {
+                         into.entries += block.entries;
+                         into.bytes += block.length;
+                       });
+  }
+}
+
+void StateReader::Contents::each_block(const Name& table, const OpaqueTypes& opaque, const StateBlockVisitor& f) const {
+  if (backend == nullptr && is_cold(table)) {
+    throw StateError("state '" + table.second + "' of '" + table.first +
+                     "' is in a cold tier: give the reader the backend that wrote it, or read the savepoint that "
+                     "make_savepoint() makes of it");
+  }
+  ColdReading reading{.backend = backend,
+                      .place = {.job = "%reader", .name = place, .memory_bytes = kReadingBytes},
+                      .opaque = opaque};
+  Bytes bytes;
+  for (std::size_t i = 0; i < checkpoint->subtasks().size(); ++i) {
+    const RestoredCheckpoint::Subtask& subtask = checkpoint->subtasks()[i];
+    if (subtask.cold == nullptr) {
+      subtask.each_block(table.first, table.second,
+                         [&](const StateFileReader& file, const StateFileReader::Table& there,
+                             const StateFileReader::Block& block) {
+                           file.read_block(block, bytes);
+                           f(there.schema, {block.name_space, block.key_group, block.entries, View(bytes)});
+                         });
+      continue;
+    }
+    VisitedBlocks sink(f);
+    CanonicalTables tables(checkpoint, i, reading, sink, table);
+    while (tables.advance()) {
+    }
+  }
 }
 
 std::string json_text(std::string_view text) {
@@ -63,23 +140,22 @@ std::string json_text(std::string_view text) {
   return quoted;
 }
 
-namespace {
-
-// State members of functions are found by their own names as well.
-std::string table_of(const RestoredNodeState& node, std::string_view state) {
-  const std::string member = detail::state_table_name(std::string(state));
-  return !node.has_table(state) && node.has_table(member) ? member : std::string(state);
-}
-
-}  // namespace
-
-StateReader::StateReader(std::string_view path)
-    : contents_(std::make_unique<Contents>(Contents{CheckpointReader(local_file_system(), path), nullptr})) {
-  contents_->checkpoint = contents_->reader.open();
-}
+StateReader::StateReader(std::string_view path) : contents_(std::make_unique<Contents>(path, nullptr)) {}
+StateReader::StateReader(std::string_view path, const StateBackendOptions& state)
+    : contents_(std::make_unique<Contents>(path, state.cold)) {}
 StateReader::StateReader(StateReader&&) noexcept = default;
 StateReader& StateReader::operator=(StateReader&&) noexcept = default;
 StateReader::~StateReader() = default;
+
+// State members of functions are found by their own names as well.
+std::string StateReader::table_of(std::string_view uid, std::string_view state) const {
+  const std::set<Name> tables = contents_->tables();
+  const std::string node(uid);
+  for (const std::string& name : {std::string(state), detail::state_table_name(std::string(state))}) {
+    if (tables.contains({node, name})) return name;
+  }
+  throw_no_state(tables, uid, state);
+}
 
 CheckpointInfo StateReader::checkpoint() const {
   const Manifest& manifest = contents_->checkpoint->manifest();
@@ -100,13 +176,23 @@ std::vector<NodeInfo> StateReader::nodes() const {
 }
 
 std::vector<StateInfo> StateReader::states() const {
-  std::map<std::pair<std::string, std::string>, StateInfo> found;
-  for (const RestoredCheckpoint::Subtask& subtask : contents_->checkpoint->subtasks()) {
-    for (const StateFileReader::Table& table : subtask.state->tables()) {
-      StateInfo& info = found[{table.node, table.name}];
-      info.keyed = true;
-      info.schema = table.schema;
+  std::map<Name, StateInfo> found;
+  for (const Name& table : contents_->tables()) {
+    StateInfo& info = found[table];
+    info.keyed = true;
+    info.schema = *contents_->schemas(table).begin();
+    if (!contents_->is_cold(table)) {
+      contents_->count(table, info);
+    } else if (contents_->backend == nullptr) {
+      info.cold = true;
+    } else {
+      contents_->each_block(table, {}, [&](const std::string&, const RestoredBlock& block) {
+        info.entries += block.entries;
+        info.bytes += block.bytes.size();
+      });
     }
+  }
+  for (const RestoredCheckpoint::Subtask& subtask : contents_->checkpoint->subtasks()) {
     for (const StateFileReader::OperatorState& state : subtask.state->operator_states()) {
       StateInfo& info = found[{state.node, state.name}];
       ++info.entries;
@@ -116,14 +202,6 @@ std::vector<StateInfo> StateReader::states() const {
   std::vector<StateInfo> states;
   for (auto& [id, info] : found) {
     std::tie(info.uid, info.name) = id;
-    if (info.keyed) {
-      RestoredNodeState(*contents_->checkpoint, info.uid)
-          .each_block(info.name, [&](const StateFileReader&, const StateFileReader::Table&,
-                                     const StateFileReader::Block& block) {
-            info.entries += block.entries;
-            info.bytes += block.length;
-          });
-    }
     states.push_back(std::move(info));
   }
   return states;
@@ -141,31 +219,33 @@ void StateReader::verify() const { contents_->reader.verify(); }
 
 void StateReader::read_blocks(std::string_view uid, const StateSpec& wanted,
                               const std::function<void(const RestoredBlock&)>& f) const {
-  const RestoredNodeState state(*contents_->checkpoint, std::string(uid));
-  StateSpec named = wanted;
-  named.name = table_of(state, wanted.name);
-  if (!state.has_table(named.name)) throw_no_state(*this, uid, wanted.name);
-  check_not_cold(*contents_->checkpoint, uid, named.name);
-  BlockTable table(named, f);
-  state.read_table(table, 0, contents_->checkpoint->manifest().max_parallelism);
+  const Name table(uid, table_of(uid, wanted.name));
+  std::map<std::string, StateMigration> migrations;  // by the schema written, all before an entry is read
+  for (const std::string& schema : contents_->schemas(table)) {
+    migrations[schema] = require_migration(table, checkpoint().id, schema, wanted.schema, wanted.types);
+  }
+  OpaqueTypes opaque;
+  for (const StateType* const type : wanted.types) add_opaque_types(*type, opaque);
+  Bytes made;
+  contents_->each_block(table, opaque, [&](const std::string& schema, const RestoredBlock& block) {
+    const auto& transcoder = migrations.at(schema).transcoder;
+    if (!transcoder) return f(block);
+    made.clear();
+    transcoder->transcode(block.bytes, block.entries, made);
+    f({block.name_space, block.key_group, block.entries, View(made)});
+  });
 }
 
 void StateReader::read_json(std::string_view uid, std::string_view state,
                             const std::function<void(const JsonEntry&)>& f) const {
-  const RestoredNodeState node(*contents_->checkpoint, std::string(uid));
-  const std::string name = table_of(node, state);
-  if (!node.has_table(name)) throw_no_state(*this, uid, state);
-  check_not_cold(*contents_->checkpoint, uid, name);
+  const Name table(uid, table_of(uid, state));
   std::string key;
   std::string value;
-  Bytes bytes;
   std::map<std::string, std::vector<Schema>> schemas;
-  node.each_block(name, [&](const StateFileReader& file, const StateFileReader::Table& table,
-                             const StateFileReader::Block& block) {
-    std::vector<Schema>& parts = schemas[table.schema];
-    if (parts.empty()) parts = parse_table_schema(table.schema);
-    file.read_block(block, bytes);
-    View in(bytes);
+  contents_->each_block(table, {}, [&](const std::string& schema, const RestoredBlock& block) {
+    std::vector<Schema>& parts = schemas[schema];
+    if (parts.empty()) parts = parse_table_schema(schema);
+    View in = block.bytes;
     for (std::uint32_t i = 0; i < block.entries; ++i) {
       const char* const begin = in.data();
       key.clear();
@@ -181,7 +261,9 @@ void StateReader::read_json(std::string_view uid, std::string_view state,
       append_json(parts.back(), in, value);
       f({block.name_space, key, value, key_bytes});
     }
-    if (!in.empty()) throw StateError("'" + file.name() + "' has a block with more bytes than entries");
+    if (!in.empty()) {
+      throw StateError("state '" + table.second + "' of '" + table.first + "' has a block with more bytes than entries");
+    }
   });
 }
 

@@ -1,20 +1,42 @@
 // What StateReader holds; SavepointWriter reads it, too.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <set>
+#include <string>
+#include <string_view>
 
 #include "levada/state_reader.h"
 
+#include "checkpoint/canonical_tables.h"
 #include "checkpoint/checkpoint_reader.h"
 
 namespace levada {
 
+/// A block and the schema under which its entries were written.
+using StateBlockVisitor = std::function<void(const std::string& schema, const RestoredBlock& block)>;
+
 struct StateReader::Contents {
+  using Name = CanonicalTables::Name;
+
+  Contents(std::string_view path, std::shared_ptr<const ColdBackend> backend);
+
+  /// Keyed states, with what a cold tier has parts of hidden behind what they are parts of.
+  std::set<Name> tables() const;
+  /// The schemas under which entries of a state may have been written.
+  std::set<std::string> schemas(const Name& table) const;
+  /// Whether a part of it is in a cold tier.
+  bool is_cold(const Name& table) const;
+  /// Adds entries and bytes of a state that is in no tier, by the files' indexes.
+  void count(const Name& table, StateInfo& into) const;
+  /// Calls f for every block of a state. StateError when a part is in a tier that nothing here can read.
+  void each_block(const Name& table, const OpaqueTypes& opaque, const StateBlockVisitor& f) const;
+
   CheckpointReader reader;
   std::shared_ptr<const RestoredCheckpoint> checkpoint;
+  std::shared_ptr<const ColdBackend> backend;  ///< null: nothing reads tiers
+  std::string place;                           ///< where they are opened: nobody else's
 };
-
-/// Throws StateError: a tier's files are its backend's to read.
-[[noreturn]] void throw_in_cold_tier(std::string_view uid, std::string_view state);
 
 }  // namespace levada

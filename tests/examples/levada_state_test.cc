@@ -1,11 +1,6 @@
 // Runs examples/levada_state on small savepoints and compares what it prints.
-#include <sys/wait.h>
-
-#include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -13,6 +8,7 @@
 
 #include "levada/savepoint_writer.h"
 #include "levada/state_reader.h"
+#include "support/command.h"
 #include "support/temp_dir.h"
 
 namespace levada_state_test {
@@ -34,21 +30,12 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
-struct Outcome {
-  int exit_code = -1;
-  std::vector<std::string> lines;
-};
+using Outcome = testing::CommandOutcome;
 
 class LevadaState : public ::testing::Test {
  protected:
   Outcome run(const std::string& arguments) {
-    const std::string output = dir_.path() + "/output";
-    const int status = std::system(("'" LEVADA_STATE_TOOL "' " + arguments + " >" + output + " 2>&1").c_str());
-    Outcome outcome;
-    if (WIFEXITED(status)) outcome.exit_code = WEXITSTATUS(status);
-    std::ifstream file(output);
-    for (std::string line; std::getline(file, line);) outcome.lines.push_back(line);
-    return outcome;
+    return testing::run_command("'" LEVADA_STATE_TOOL "' " + arguments, dir_.path() + "/output");
   }
 
   std::string path(const std::string& name) const { return dir_.path() + "/" + name; }

@@ -2,6 +2,7 @@
 // at another parallelism from files of the machine.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <filesystem>
@@ -385,25 +386,33 @@ void add_shelves(DataStream<Row> rows, Collected<Noted>& collected) {
   rows.key_by(shelf_of).process<Noted>(Shelves{}).uid("shelves").collect_into(collected).uid("out");
 }
 
+void expect_shelves(const StateReader& reader, const std::map<std::int64_t, Places>& expected) {
+  std::size_t shelves = 0;
+  reader.read<std::int64_t, std::map<std::int64_t, Note>>(
+      "shelves", "notes", [&](std::int64_t shelf, const std::map<std::int64_t, Note>& notes) {
+        Places places;
+        for (const auto& [place, note] : notes) {
+          EXPECT_EQ(note.text, text_of(place));
+          places[place] = note.count;
+        }
+        ++shelves;
+        EXPECT_EQ(places, expected.at(shelf)) << shelf;
+      });
+  EXPECT_EQ(shelves, expected.size());
+}
+
+// As the checkpoints of a job lie there, with what is in RocksDB.
+StateReader reader_with_rocksdb(const testing::TempDir& directory) {
+  return StateReader(directory / "checkpoints/cold", rocksdb::state({.directory = directory / "reading"}));
+}
+
 TEST(RocksDbJob, MovesLargeMapsToMemoryAndBackBySavepoints) {
   const testing::TempDir directory;
   Collected<Noted> collected;
   Parts parts;
   const auto build = [&](StreamEnvironment& env, bool last) { add_shelves(parts.stream(env, last), collected); };
   run_through_savepoints(directory, build, [&](const std::string& path) {
-    const std::map<std::int64_t, Places> expected = shelves_after(collected.rows());
-    std::size_t shelves = 0;
-    StateReader(path).read<std::int64_t, std::map<std::int64_t, Note>>(
-        "shelves", "state/notes", [&](std::int64_t shelf, const std::map<std::int64_t, Note>& notes) {
-          Places places;
-          for (const auto& [place, note] : notes) {
-            EXPECT_EQ(note.text, text_of(place));
-            places[place] = note.count;
-          }
-          ++shelves;
-          EXPECT_EQ(places, expected.at(shelf)) << shelf;
-        });
-    EXPECT_EQ(shelves, expected.size());
+    expect_shelves(StateReader(path), shelves_after(collected.rows()));
   });
   EXPECT_EQ(collected.rows().size(), parts.total());
   shelves_after(collected.rows());
@@ -431,10 +440,56 @@ TEST(RocksDbJob, KeepsLargeMapsThroughStopsAndRescalesAndAnswersQueriesOfThem) {
     job.request_stop();
     job.wait();
   }
-  shelves_after(collected.rows());
+  const StateReader reader = reader_with_rocksdb(directory);
+  expect_shelves(reader, shelves_after(collected.rows()));
+  std::vector<std::string> keyed;
+  for (const StateInfo& state : reader.states()) {
+    if (state.keyed) keyed.push_back(state.name);
+  }
+  EXPECT_EQ(keyed, std::vector<std::string>{"state/notes"}) << "and not what the maps are cut into";
 }
 
 // ---- its checkpoints are RocksDB's
+
+std::map<std::string, std::string> entries_of(const StateReader& reader) {
+  std::map<std::string, std::string> entries;
+  reader.read_json("sums", "rolling", [&](const JsonEntry& entry) {
+    EXPECT_TRUE(entries.emplace(entry.key, entry.value).second) << entry.key;
+  });
+  return entries;
+}
+
+// Reads the checkpoint in place, through a copy of its state, and with the types; compares with its savepoint.
+void expect_reads_the_same(const testing::TempDir& directory, const StateReader& savepoint) {
+  const std::map<std::string, std::string> expected = entries_of(savepoint);
+  ASSERT_GT(expected.size(), 10'000U);
+  const StateReader reader = reader_with_rocksdb(directory);
+  EXPECT_EQ(entries_of(reader), expected);
+  ASSERT_EQ(reader.states().size(), savepoint.states().size());
+  for (std::size_t i = 0; i < reader.states().size(); ++i) {
+    const StateInfo info = reader.states()[i], wanted = savepoint.states()[i];
+    EXPECT_EQ(info.name, wanted.name);
+    EXPECT_EQ(info.entries, wanted.entries) << info.name;
+    EXPECT_EQ(info.bytes, wanted.bytes) << info.name;
+    EXPECT_FALSE(info.cold);
+  }
+  std::size_t typed = 0;
+  using Sums = std::tuple<detail::Nothing, std::int64_t, std::int64_t>;
+  reader.read<std::int64_t, Sums>("sums", "rolling", [&](std::int64_t key, const Sums& sums) {
+    ++typed;
+    EXPECT_NE(expected.at(std::to_string(key)).find(std::to_string(std::get<2>(sums))), std::string::npos);
+  });
+  EXPECT_EQ(typed, expected.size());
+  SavepointWriter writer(directory / "copied");
+  writer.copy(reader, "sums");
+  writer.finish();
+  EXPECT_EQ(entries_of(StateReader(directory / "copied")), expected);
+
+  const StateReader blind(directory / "checkpoints/cold");
+  const std::vector<StateInfo> unread = blind.states();
+  EXPECT_TRUE(std::any_of(unread.begin(), unread.end(), [](const StateInfo& info) { return info.cold; }));
+  EXPECT_THROW(entries_of(blind), StateError);
+}
 
 TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
   const testing::TempDir directory;
@@ -476,6 +531,7 @@ TEST(RocksDbJob, ACheckpointIsReadInMemoryOnceASavepointIsMadeOfIt) {
   EXPECT_THROW(make_savepoint(checkpoint, savepoint), StateError) << "nothing here can read the tier";
   EXPECT_FALSE(std::filesystem::exists(savepoint));
   make_savepoint(checkpoint, savepoint, options_in(directory, 1).state);
+  expect_reads_the_same(directory, StateReader(savepoint));
   run(savepoint);
   ASSERT_EQ(collected.rows().size(), parts.total());
   std::map<std::int64_t, Sum> last;

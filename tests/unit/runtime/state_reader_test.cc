@@ -155,7 +155,7 @@ TEST_F(StateReaderOfAJob, SaysWhatCannotBeRead) {
   };
   const auto ignore = [](const auto&, const auto&) { FAIL(); };
   EXPECT_THAT(error([&] { reader.read<std::string, std::int64_t>("sums", "rollin", ignore); }),
-              HasSubstr("no keyed state 'rollin' of 'sums'; there is 'watermark' of 'counts', 'windows' of"));
+              HasSubstr("no keyed state 'rollin' of 'sums'; there is 'windows' of 'counts', 'rolling' of"));
   EXPECT_THAT(error([&] { reader.read<std::string, std::int64_t>("sums", "rolling", ignore); }),
               HasSubstr("{user:string,amount:int64}?, but the program's is string -> int64"));
   EXPECT_THAT(error([&] { reader.read<std::int64_t, std::optional<Order>>("sums", "rolling", ignore); }),
