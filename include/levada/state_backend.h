@@ -91,6 +91,13 @@ class StateTable : public StateLookUp {
   virtual bool scan(std::size_t max_entries) = 0;
   /// Ends a snapshot that is not wanted any more; nothing more reaches its sink.
   virtual void abort_snapshot() = 0;
+  enum class Settled {
+    kMore,     ///< a little was done, more is left
+    kWaiting,  ///< something is on its way: try again a little later
+    kDone,     ///< nothing is left
+  };
+  /// Between batches after a snapshot: does a little of what makes the next one small.
+  virtual Settled settle() { return Settled::kDone; }
   /// Adds the entries of a block; throws StateError on bytes that do not decode.
   virtual void restore(const RestoredBlock& block) = 0;
 };

@@ -78,7 +78,7 @@ StepResult Task::step() {
   }
   const StepResult result = work();
   const bool busy = result == StepResult::kProgress;
-  return scan_snapshot(busy) ? StepResult::kProgress : result;
+  return tend_state(busy) ? StepResult::kProgress : result;
 }
 
 // ---- opening
@@ -135,6 +135,7 @@ void Task::open_stage(ChainStage& stage) {
 void Task::close() noexcept {
   if (std::exchange(closed_, true)) return;
   snapshot_.reset();
+  settling_.clear();
   if (parts_.source) parts_.source->close();
   for (const auto& stage : chain_->stages()) stage->op->close();
 }
@@ -350,7 +351,7 @@ StepResult Task::wait(StepResult reason) {
   if (parts_.source && reason == StepResult::kWaitingInput && !stopped_ && !source_done_) {
     next_time_ = std::min(next_time_, parts_.source->next_time());
   }
-  if (snapshot_) next_time_ = std::min(next_time_, parts_.clock->steady_now() + Duration{1000});
+  if (tends_state()) next_time_ = std::min(next_time_, parts_.clock->steady_now() + Duration{1000});
   if (reason == StepResult::kWaitingOutput && room_came()) return StepResult::kProgress;
   note_status(true);
   if (reason == StepResult::kWaitingInput && next_time_ != kNever) return StepResult::kWaitingTimer;
@@ -385,6 +386,7 @@ void Task::barrier_passed(const Barrier& barrier) {
   barrier_in_chain_ = false;
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
+  settling_.clear();
   snapshot_begun_ = parts_.clock->steady_now();
   if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
   if (base_ && base_->checkpoint != barrier.base) base_.reset();
@@ -402,14 +404,15 @@ void Task::barrier_passed(const Barrier& barrier) {
   if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
 }
 
-// Captures a slice. True when the task should be stepped again for it. What a busy task captures costs the rows
-// behind it time; and rows that change an entry capture it as well, at less. So it leaves most to them at first.
-bool Task::scan_snapshot(bool busy) {
-  if (!snapshot_) return false;
+// A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it. What a
+// busy task captures costs the rows behind it time; and rows that change an entry capture it as well, at less. So it
+// leaves most to them at first.
+bool Task::tend_state(bool busy) {
+  if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();
   if (busy && begun < scan_again_) return true;
   const PhaseScope phase(Phase::kWrite);
-  const bool again = scan_slice();
+  const bool again = snapshot_ ? scan_slice() : settle_slice();
   const SteadyTime now = parts_.clock->steady_now();
   const bool at_first = now - snapshot_begun_ < kLeftToRows;
   scan_again_ = now + (at_first ? 16 : 4) * (now - begun);
@@ -423,7 +426,21 @@ bool Task::scan_slice() {
     case TaskSnapshot::Scan::kWaitingWriter:
       return false;
     case TaskSnapshot::Scan::kDone:
+      settling_ = snapshot_->tables();
       snapshot_.reset();
+      return true;
+  }
+  return true;
+}
+
+bool Task::settle_slice() {
+  switch (settling_.back()->settle()) {
+    case StateTable::Settled::kMore:
+      return true;
+    case StateTable::Settled::kWaiting:
+      return false;
+    case StateTable::Settled::kDone:
+      settling_.pop_back();
       return true;
   }
   return true;

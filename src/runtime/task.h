@@ -148,8 +148,10 @@ class Task final : public Waker, public ChainListener {
   void take_trigger();
   void push_barrier(const Barrier& barrier);
   StepResult wait(StepResult reason);
-  bool scan_snapshot(bool busy);
+  bool tends_state() const { return snapshot_ || !settling_.empty(); }
+  bool tend_state(bool busy);
   bool scan_slice();
+  bool settle_slice();
   bool room_came();
   void linger();
   void note_status(bool now);
@@ -159,6 +161,7 @@ class Task final : public Waker, public ChainListener {
   std::unique_ptr<Chain> chain_;
   std::unique_ptr<InputGate> gate_;
   std::unique_ptr<TaskSnapshot> snapshot_;
+  std::vector<StateTable*> settling_;  // after a snapshot: those that are not done yet
   std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun
   std::shared_ptr<const SnapshotBase> base_;        // that of the newest committed checkpoint
   SteadyTime snapshot_begun_{};

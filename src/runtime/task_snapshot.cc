@@ -226,6 +226,12 @@ TaskSnapshot::Scan TaskSnapshot::scan() {
   return Scan::kDone;
 }
 
+std::vector<StateTable*> TaskSnapshot::tables() const {
+  std::vector<StateTable*> tables;
+  for (const Capturing& captured : tables_) tables.push_back(captured.table);
+  return tables;
+}
+
 void TaskSnapshot::finish() {
   finished_ = true;
   hand_over();

@@ -61,6 +61,8 @@ class TaskSnapshot final {
   };
   /// Captures a slice of what is left, about 50 µs long.
   Scan scan();
+  /// Those that were put. REQUIRES: scan() has returned kDone.
+  std::vector<StateTable*> tables() const;
   /// The checkpoint is not wanted any more: `done` is never called.
   void abort();
 

@@ -14,8 +14,8 @@
 //
 // Snapshots capture what is dirty or aged, and age it; what is pinned or clean is in the tier's own checkpoint,
 // whose place in the queue of its changes is that of the barrier. When nearly all that a snapshot captured had not
-// changed since the one before, it is tidied up: it goes to the tier and stays in the table as clean, so that the
-// next snapshots leave it out.
+// changed since the one before, it is tidied up between batches, with or without rows: it goes to the tier and stays in
+// the table as clean, so that the next snapshots leave it out.
 //
 // Threads:    of the table's task.
 // Invariants: 1. What a space's entries in the table do not say of a key, the tier says: Space::cold is set
@@ -42,6 +42,7 @@
 #include "levada/detail/cold_queue.h"
 #include "levada/memory.h"
 #include "levada/serde.h"
+#include "levada/state_backend.h"
 
 namespace levada::detail {
 
@@ -97,7 +98,6 @@ class ColdSide {
   void make_room(Space& space) {
     land();
     if (short_of_memory()) make_room_for(space);
-    if (tidying_) tidy();
   }
   /// Before entries are restored.
   void make_room() {
@@ -175,6 +175,14 @@ class ColdSide {
     tidy_space_ = INT64_MIN;
     tidy_group_ = tidy_slot_ = 0;
   }
+  /// Goes on with tidying up, between two batches.
+  StateTable::Settled settle() {
+    land();
+    if (!flights_.none_under_way()) return StateTable::Settled::kWaiting;
+    if (!tidying_) return StateTable::Settled::kDone;
+    tidy();
+    return StateTable::Settled::kMore;
+  }
 
  private:
   using Key = typename Table::Key;
@@ -195,9 +203,9 @@ class ColdSide {
   static constexpr std::size_t kRunBytes = std::size_t{8} << 20;
   // Writing an entry with one more snapshot costs a small part of bringing it into the tier: that is worth it
   // where less than this part of the entries changes from one snapshot to the next.
-  static constexpr std::size_t kTidyPart = 16;
+  static constexpr std::size_t kTidyPart = 8;
   static constexpr std::size_t kTidyMin = 1024;
-  static constexpr std::size_t kTidySlots = 2048;  // with a batch
+  static constexpr std::size_t kTidySlots = 2048;  // at a time: some tens of microseconds
 
   // The keys of rows. What looks for them is made once and not for every loop over rows.
   class Keys {
@@ -430,9 +438,8 @@ class ColdSide {
     return dropped;
   }
 
-  // What has not changed since the last snapshot goes to the tier, a little with each batch.
+  // What has not changed since the last snapshot goes to the tier, a little at a time. REQUIRES: nothing is under way.
   void tidy() {
-    if (!flights_.none_under_way()) return;
     const auto at = table_.spaces_.lower_bound(tidy_space_);
     if (at == table_.spaces_.end()) {
       tidying_ = false;

@@ -473,6 +473,8 @@ class TypedTable final : public StateTable {
     end_snapshot();
   }
 
+  StateTable::Settled settle() override { return cold_ ? cold_->settle() : StateTable::Settled::kDone; }
+
   void restore(const RestoredBlock& block) override {
     Space& into = space(block.name_space);
     if (cold_) cold_->make_room();

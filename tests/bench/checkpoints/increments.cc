@@ -16,7 +16,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kPart = 100;  // of the keys one
-constexpr int kIncrements = 5;
+constexpr int kIncrements = 30;
+constexpr auto kInterval = 1s;
 
 struct Touch {
   std::uint64_t key = 0;
@@ -33,6 +34,7 @@ using Sizes = std::map<std::string, std::uint64_t>;
 
 Sizes files_in(const std::string& directory) {
   Sizes sizes;
+  if (!std::filesystem::exists(directory)) return sizes;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
     if (entry.is_regular_file()) sizes[entry.path()] = entry.file_size();
   }
@@ -83,6 +85,7 @@ Increments measure_increments(std::uint64_t keys, const levada::StateBackendOpti
   Increments result;
   result.full_bytes = checkpoint_after(keys);
   for (std::uint64_t i = 1; i <= kIncrements; ++i) {
+    std::this_thread::sleep_for(kInterval);
     result.increment_bytes.push_back(checkpoint_after(keys + i * part));
   }
   job.request_stop();

@@ -14,8 +14,8 @@ struct Increments {
   std::vector<std::uint64_t> increment_bytes; ///< of the files that each of the next ones added
 };
 
-/// A rolling sum of `keys` keys, each touched once, and a checkpoint; then, a few times, rows for a hundredth of them
-/// and a checkpoint.
+/// A rolling sum of `keys` keys, each touched once, and a checkpoint; then, again and again, a second later rows for a
+/// hundredth of them and a checkpoint.
 ///
 /// Errors: JobError; std::runtime_error when a sum is wrong.
 Increments measure_increments(std::uint64_t keys, const levada::StateBackendOptions& state,

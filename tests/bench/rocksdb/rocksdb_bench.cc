@@ -1,6 +1,6 @@
 // What state in RocksDB costs, beside the same job with state in memory or a bare RocksDB loop, with a checkpoint
 // each second. Each run is a process of its own; the sides run in turn and medians count. A run takes its rows and a
-// last checkpoint, which is what is measured, and is cancelled; a second start begins with that checkpoint, takes a
+// checkpoint, which is what is measured, and is stopped; a second start begins with its last checkpoint, takes a
 // savepoint, and ends. All results and what is in the savepoint must be equal.
 //
 //   rocksdb_bench [JOB…] [--repeats N] [--rows N]
@@ -168,7 +168,7 @@ Outcome run_job(const ColdJob& job, std::uint64_t rows, bool cold, const std::st
     outcome.cpu_s = cpu_seconds();
     outcome.wall_s = seconds_since(begun);
     outcome.written_bytes = written_bytes();
-    running.cancel();
+    running.request_stop();
     running.wait();
   }
   StreamEnvironment env(options());

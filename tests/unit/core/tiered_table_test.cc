@@ -408,9 +408,9 @@ TYPED_TEST(TieredTable, SnapshotsAreOfWhatChanges) {
   for (CheckpointId id = 2; id < 8; ++id) {
     this->write(model, 0, 5'000);
     last = captured(id);
-    for (int i = 0; i < 200; ++i) {  // batches in which it is tidied up
-      this->write(model, 0, 10);
-      while (!subtask.background.empty()) {
+    this->write(model, 0, 10);
+    for (auto left = StateTable::Settled::kMore; left != StateTable::Settled::kDone; left = subtask.table->settle()) {
+      while (left == StateTable::Settled::kWaiting && !subtask.background.empty()) {
         subtask.background.front()();
         subtask.background.pop_front();
       }
