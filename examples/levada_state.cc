@@ -8,6 +8,7 @@
 // PATH is a savepoint, a job's directory in its checkpoint directory, or one of its manifests. Checkpoints of a job
 // with its state in RocksDB are read with --rocksdb DIRECTORY before the command: a folder, best on the disk of PATH,
 // for links to their files while they are read.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <map>
@@ -99,6 +100,7 @@ int dump(const StateReader& reader, std::string_view uid, std::string_view name)
     if ((!uid.empty() && state.uid != uid) || (!name.empty() && state.name != name)) continue;
     each_entry(reader, state, [&](const std::string&, const std::string& key, const std::string& value) {
       std::printf("{%s,%s,\"value\":%s}\n", name_of(state).c_str(), key.c_str(), value.c_str());
+      if (std::ferror(stdout) != 0) throw std::runtime_error("cannot write what it found");
     });
   }
   return 0;
@@ -147,6 +149,7 @@ levada::StateBackendOptions state_in(const std::string& directory) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of RocksDB's files cleans up when nobody reads on
   try {
     levada::StateBackendOptions backend = levada::memory_state();
     if (argc > 2 && std::string_view(argv[1]) == "--rocksdb") {

@@ -96,7 +96,8 @@ class StateTable : public StateLookUp {
     kWaiting,  ///< something is on its way: try again a little later
     kDone,     ///< nothing is left
   };
-  /// Between batches after a snapshot: does a little of what makes the next one small.
+  /// Between batches after a snapshot, when no row or timer is half done: does a little of what makes the next one
+  /// small. Entries may leave memory.
   virtual Settled settle() { return Settled::kDone; }
   /// Adds the entries of a block; throws StateError on bytes that do not decode.
   virtual void restore(const RestoredBlock& block) = 0;

@@ -6,7 +6,8 @@
 //   reader.read<std::string, std::int64_t>("totals", "sums", [](const std::string& user, std::int64_t sum) {…});
 //
 // State in a cold tier is read with the backend that wrote it, which links or copies the tier's files of one subtask
-// at a time into a folder of its directory, and deletes them when it has gone through them:
+// at a time into a folder of its directory, "%reader", and deletes them when it has gone through them (a process that is
+// killed meanwhile leaves them there):
 //
 //   const levada::StateReader reader(path, levada::rocksdb::state({.directory = "/var/tmp/reading"}));
 //
@@ -58,7 +59,7 @@ struct StateInfo {
   std::string schema;       ///< of keyed state: "key -> value"
   std::uint64_t entries = 0;  ///< of operator state: one a subtask
   std::uint64_t bytes = 0;    ///< encoded
-  bool cold = false;  ///< in a cold tier that this reader cannot read: entries and bytes are not known
+  bool cold = false;  ///< in a cold tier and not counted: without its backend, or without the types that it needs
 };
 
 /// An exactly-once sink.

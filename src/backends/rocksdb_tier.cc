@@ -146,7 +146,6 @@ rdb::Options make_options(const Options& options, const Disk& disk, const ColdPl
   // is too small for filters.
   table.block_cache = rdb::NewLRUCache(std::max<std::size_t>(place.memory_bytes, 1 << 20), 0);
   table.cache_index_and_filter_blocks = true;
-  table.pin_l0_filter_and_index_blocks_in_cache = true;
   // Else a file's filter is one block of a megabyte or two, and read as a whole for a key when they do not all fit.
   table.index_type = rdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
   table.partition_filters = true;
@@ -206,6 +205,15 @@ RocksDbTier::RocksDbTier(const Options& options, const Disk& disk, const ColdPla
       options_(make_options(options, disk, place, expiries_)) {
   options_.listeners.push_back(ingestions_);
   remove(disk_, path_);
+  try {
+    open(image);
+  } catch (...) {
+    remove_quietly();
+    throw;
+  }
+}
+
+void RocksDbTier::open(const ColdImage* image) {
   disk_.files->create_directories(path_);
   if (image != nullptr) restore(*image);
   rdb::DB* db = nullptr;
@@ -217,6 +225,10 @@ RocksDbTier::~RocksDbTier() {
   rdb::CancelAllBackgroundWork(db_.get(), true);
   db_->Close();
   db_.reset();
+  remove_quietly();
+}
+
+void RocksDbTier::remove_quietly() noexcept {
   try {
     remove(disk_, path_);
   } catch (...) {

@@ -52,7 +52,9 @@ class RocksDbTier final : public ColdTier {
   void write_checkpoint(ColdFiles& into) override;
 
  private:
+  void open(const ColdImage* image);
   void restore(const ColdImage& image);
+  void remove_quietly() noexcept;
   template <class Write>
   void ingest(Write write);
   void check_bounds(const std::string& file, const std::string& first, const std::string& last) const;

@@ -189,7 +189,7 @@ void SavepointWriter::Contents::copy_operator_states(const RestoredCheckpoint& f
 // As it was written: entries of an older schema stay what they are, in a table of their own with the same name.
 void SavepointWriter::Contents::copy_tables(const StateReader::Contents& from, std::string_view uid,
                                             std::optional<std::string_view> only) {
-  for (const auto& name : from.tables()) {
+  for (const auto& [name, newest] : from.tables()) {
     if (name.first != uid || (only && name.second != *only)) continue;
     begin(uid, name.second);
     std::map<std::string, std::uint32_t> begun;  // by schema

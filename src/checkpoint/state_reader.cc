@@ -19,9 +19,12 @@ using Name = CanonicalTables::Name;
 // For the caches of a cold tier that is read once, in order.
 constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
-[[noreturn]] void throw_no_state(const std::set<Name>& tables, std::string_view uid, std::string_view state) {
+[[noreturn]] void throw_no_state(const std::map<Name, std::string>& tables, std::string_view uid,
+                                 std::string_view state) {
   std::string there;
-  for (const auto& [node, name] : tables) there += (there.empty() ? "'" : ", '") + name + "' of '" + node + "'";
+  for (const auto& [table, schema] : tables) {
+    there += (there.empty() ? "'" : ", '") + table.second + "' of '" + table.first + "'";
+  }
   throw StateError("there is no keyed state '" + std::string(state) + "' of '" + std::string(uid) +
                    "'; there is " + (there.empty() ? "none at all" : there));
 }
@@ -56,17 +59,11 @@ class VisitedBlocks final : public CanonicalTables::Sink {
 
 }  // namespace
 
-StateReader::Contents::Contents(std::string_view path, std::shared_ptr<const ColdBackend> reads)
-    : reader(local_file_system(), path),
-      checkpoint(reader.open()),
-      backend(std::move(reads)),
-      place(backend ? random_name() : std::string()) {}
-
-std::set<Name> StateReader::Contents::tables() const {
-  std::set<Name> found;
+std::map<Name, std::string> StateReader::Contents::tables() const {
+  std::map<Name, std::string> found;
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks()) {
     for (const StateFileReader::Table& table : subtask.state->tables()) {
-      if (subtask.cold == nullptr || !is_part_of_maps(table.name)) found.emplace(table.node, table.name);
+      if (subtask.cold == nullptr || !is_part_of_maps(table.name)) found[{table.node, table.name}] = table.schema;
     }
   }
   return found;
@@ -106,6 +103,22 @@ void StateReader::Contents::count(const Name& table, StateInfo& into) const {
   }
 }
 
+bool StateReader::Contents::count_cold(const Name& table, StateInfo& into) const {
+  if (backend == nullptr) return false;
+  StateInfo counted;
+  try {
+    each_block(table, {}, [&](const std::string&, const RestoredBlock& block) {
+      counted.entries += block.entries;
+      counted.bytes += block.bytes.size();
+    });
+  } catch (const StateError&) {
+    return false;  // of types that only the program knows, or damaged, as verify() would say
+  }
+  into.entries = counted.entries;
+  into.bytes = counted.bytes;
+  return true;
+}
+
 void StateReader::Contents::each_block(const Name& table, const OpaqueTypes& opaque, const StateBlockVisitor& f) const {
   if (backend == nullptr && is_cold(table)) {
     throw StateError("state '" + table.second + "' of '" + table.first +
@@ -113,7 +126,7 @@ void StateReader::Contents::each_block(const Name& table, const OpaqueTypes& opa
                      "make_savepoint() makes of it");
   }
   ColdReading reading{.backend = backend,
-                      .place = {.job = "%reader", .name = place, .memory_bytes = kReadingBytes},
+                      .place = {.job = "%reader", .name = random_name(), .memory_bytes = kReadingBytes},
                       .opaque = opaque};
   Bytes bytes;
   for (std::size_t i = 0; i < checkpoint->subtasks().size(); ++i) {
@@ -140,16 +153,18 @@ std::string json_text(std::string_view text) {
   return quoted;
 }
 
-StateReader::StateReader(std::string_view path) : contents_(std::make_unique<Contents>(path, nullptr)) {}
+StateReader::StateReader(std::string_view path) : StateReader(path, memory_state()) {}
 StateReader::StateReader(std::string_view path, const StateBackendOptions& state)
-    : contents_(std::make_unique<Contents>(path, state.cold)) {}
+    : contents_(std::make_unique<Contents>(Contents{CheckpointReader(local_file_system(), path), nullptr, state.cold})) {
+  contents_->checkpoint = contents_->reader.open();
+}
 StateReader::StateReader(StateReader&&) noexcept = default;
 StateReader& StateReader::operator=(StateReader&&) noexcept = default;
 StateReader::~StateReader() = default;
 
 // State members of functions are found by their own names as well.
 std::string StateReader::table_of(std::string_view uid, std::string_view state) const {
-  const std::set<Name> tables = contents_->tables();
+  const std::map<Name, std::string> tables = contents_->tables();
   const std::string node(uid);
   for (const std::string& name : {std::string(state), detail::state_table_name(std::string(state))}) {
     if (tables.contains({node, name})) return name;
@@ -177,19 +192,14 @@ std::vector<NodeInfo> StateReader::nodes() const {
 
 std::vector<StateInfo> StateReader::states() const {
   std::map<Name, StateInfo> found;
-  for (const Name& table : contents_->tables()) {
+  for (const auto& [table, schema] : contents_->tables()) {
     StateInfo& info = found[table];
     info.keyed = true;
-    info.schema = *contents_->schemas(table).begin();
-    if (!contents_->is_cold(table)) {
-      contents_->count(table, info);
-    } else if (contents_->backend == nullptr) {
-      info.cold = true;
+    info.schema = schema;
+    if (contents_->is_cold(table)) {
+      info.cold = !contents_->count_cold(table, info);
     } else {
-      contents_->each_block(table, {}, [&](const std::string&, const RestoredBlock& block) {
-        info.entries += block.entries;
-        info.bytes += block.bytes.size();
-      });
+      contents_->count(table, info);
     }
   }
   for (const RestoredCheckpoint::Subtask& subtask : contents_->checkpoint->subtasks()) {

@@ -434,16 +434,19 @@ bool Task::scan_slice() {
 }
 
 bool Task::settle_slice() {
-  switch (settling_.back()->settle()) {
-    case StateTable::Settled::kMore:
-      return true;
-    case StateTable::Settled::kWaiting:
-      return false;
-    case StateTable::Settled::kDone:
-      settling_.pop_back();
-      return true;
+  for (std::size_t tables = settling_.size(); tables > 0; --tables) {
+    switch (settling_.back()->settle()) {
+      case StateTable::Settled::kMore:
+        return true;
+      case StateTable::Settled::kWaiting:
+        std::rotate(settling_.begin(), settling_.end() - 1, settling_.end());
+        break;
+      case StateTable::Settled::kDone:
+        settling_.pop_back();
+        break;
+    }
   }
-  return true;
+  return false;
 }
 
 void Task::end_passed() { parts_.listener->task_ended(parts_.id); }

@@ -148,7 +148,8 @@ class Task final : public Waker, public ChainListener {
   void take_trigger();
   void push_barrier(const Barrier& barrier);
   StepResult wait(StepResult reason);
-  bool tends_state() const { return snapshot_ || !settling_.empty(); }
+  // A chain in the middle of something has entries where it found them: nothing settles.
+  bool tends_state() const { return snapshot_ || (!settling_.empty() && chain_->idle()); }
   bool tend_state(bool busy);
   bool scan_slice();
   bool settle_slice();

@@ -24,6 +24,7 @@ namespace levada {
 namespace {
 
 using levada_state_rocksdb_test::Order;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -57,7 +58,8 @@ TEST(LevadaStateWithRocksDb, ReadsACheckpointWhereItLies) {
   EXPECT_EQ(blind.exit_code, 2);
   EXPECT_THAT(blind.lines, ElementsAre(HasSubstr("cold tier")));
 
-  EXPECT_THAT(run(with + "ls" + path).lines, Contains(HasSubstr(R"("entries":2)")));
+  EXPECT_THAT(run(with + "ls" + path).lines,
+              Contains(AllOf(HasSubstr(R"("state":"rolling")"), HasSubstr(R"("entries":2)"))));
   EXPECT_THAT(run(with + "dump" + path + " sums").lines,
               UnorderedElementsAre(
                   R"({"uid":"sums","state":"rolling","key":"ann","value":{"user":"ann","amount":4}})",

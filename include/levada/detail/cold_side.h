@@ -22,7 +22,8 @@
 //                before the first entry of it that the tier has leaves the table, and stays set.
 //             2. An entry pinned is in exactly one run under way; a key group that has such is not passed by
 //                the clock until the run has arrived.
-//             3. Nothing leaves the table between make_ready() and the end of the visit.
+//             3. Nothing leaves the table between make_ready() and the end of the visit, or load() and unload(),
+//                between which the operator may wait for room in its output.
 // Failures:   what the tier throws, from the next call after it.
 #pragma once
 
@@ -109,6 +110,7 @@ class ColdSide {
   template <class Space, class Group>
   void load(Space& space, Group& group) {
     land();
+    loaded_ = true;
     if (!space.cold) return;
     if (short_of_memory()) make_room_for(space);
     Bytes first;
@@ -122,6 +124,7 @@ class ColdSide {
   /// Lets go of what load() has brought.
   template <class Space, class Group>
   void unload(Space& space, Group& group) {
+    loaded_ = false;
     if (space.cold) drop_clean(space, group);
   }
 
@@ -171,15 +174,18 @@ class ColdSide {
   }
   void snapshot_ended() {
     if (unchanged_ < kTidyMin || changed_ * kTidyPart > unchanged_) return;
-    tidying_ = true;
-    tidy_space_ = INT64_MIN;
-    tidy_group_ = tidy_slot_ = 0;
+    if (std::exchange(tidying_, true)) {
+      tidy_again_ = true;  // what it has passed may have come to be unchanged since
+    } else {
+      begin_tidying();
+    }
   }
-  /// Goes on with tidying up, between two batches.
+  /// Goes on with tidying up, between two batches. A walk over a group that load() has brought may still be under way.
   StateTable::Settled settle() {
+    if (!tidying_) return StateTable::Settled::kDone;
+    if (loaded_) return StateTable::Settled::kWaiting;
     land();
     if (!flights_.none_under_way()) return StateTable::Settled::kWaiting;
-    if (!tidying_) return StateTable::Settled::kDone;
     tidy();
     return StateTable::Settled::kMore;
   }
@@ -438,12 +444,19 @@ class ColdSide {
     return dropped;
   }
 
-  // What has not changed since the last snapshot goes to the tier, a little at a time. REQUIRES: nothing is under way.
+  void begin_tidying() {
+    tidy_space_ = INT64_MIN;
+    tidy_group_ = tidy_slot_ = 0;
+  }
+  // What has not changed since the last snapshot goes to the tier, a little at a time. It is over when all of it has
+  // arrived. REQUIRES: nothing is under way.
   void tidy() {
     const auto at = table_.spaces_.lower_bound(tidy_space_);
     if (at == table_.spaces_.end()) {
-      tidying_ = false;
-      return flights_.submit();
+      flights_.submit();
+      if (!flights_.none_under_way()) return;
+      tidying_ = std::exchange(tidy_again_, false);
+      return begin_tidying();
     }
     Space& space = *at->second;
     if (at->first != tidy_space_) {
@@ -539,9 +552,12 @@ class ColdSide {
   ColdFlights flights_;
   ColdMisses misses_;
 
+  bool loaded_ = false;  // between load() and unload(): nothing may leave
+
   // What the snapshot under way captured, and where tidying up is.
   std::size_t changed_ = 0, unchanged_ = 0;
   bool tidying_ = false;
+  bool tidy_again_ = false;
   std::int64_t tidy_space_ = INT64_MIN;
   std::size_t tidy_group_ = 0, tidy_slot_ = 0;
   // Where the clock is.

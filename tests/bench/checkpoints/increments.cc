@@ -35,8 +35,10 @@ using Sizes = std::map<std::string, std::uint64_t>;
 Sizes files_in(const std::string& directory) {
   Sizes sizes;
   if (!std::filesystem::exists(directory)) return sizes;
+  std::error_code swept;  // a file that goes meanwhile is none
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file()) sizes[entry.path()] = entry.file_size();
+    const std::uint64_t size = entry.is_regular_file(swept) ? entry.file_size(swept) : 0;
+    if (!swept) sizes[entry.path()] = size;
   }
   return sizes;
 }

@@ -42,6 +42,7 @@ std::uint64_t get_key(const char* from) {
 
 BareOutcome run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::string& directory,
                              std::size_t memory_bytes) {
+  const auto begun = std::chrono::steady_clock::now();
   rocksdb::Options options;
   options.create_if_missing = true;
   options.write_buffer_size = memory_bytes / 8;
@@ -104,6 +105,8 @@ BareOutcome run_bare_rocksdb(const ColdJob& job, std::uint64_t rows, const std::
   }
   check(db->Flush(rocksdb::FlushOptions()));
   outcome.cpu_s = cpu_seconds();
+  outcome.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  outcome.written_bytes = written_bytes();
   const std::unique_ptr<rocksdb::Iterator> all(db->NewIterator(rocksdb::ReadOptions()));
   for (all->SeekToFirst(); all->Valid(); all->Next()) {
     Value value;

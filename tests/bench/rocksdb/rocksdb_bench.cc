@@ -35,6 +35,17 @@
 #include "support/temp_dir.h"
 
 namespace bench {
+
+std::uint64_t written_bytes() {
+  std::ifstream file("/proc/self/io");
+  for (std::string name; file >> name;) {
+    std::uint64_t number = 0;
+    file >> number;
+    if (name == "write_bytes:") return number;
+  }
+  return 0;
+}
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -51,16 +62,6 @@ struct Outcome {
 
 double seconds_since(std::chrono::steady_clock::time_point begun) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-}
-
-std::uint64_t written_bytes() {
-  std::ifstream file("/proc/self/io");
-  for (std::string name; file >> name;) {
-    std::uint64_t number = 0;
-    file >> number;
-    if (name == "write_bytes:") return number;
-  }
-  return 0;
 }
 
 std::string text_key(std::uint64_t key) {
@@ -191,13 +192,12 @@ void run_here(const ColdJob& job, const std::string& side, std::uint64_t rows) {
   const levada::testing::TempDir directory;
   Outcome outcome;
   if (side == "bare") {
-    const auto begun = std::chrono::steady_clock::now();
     const BareOutcome bare = run_bare_rocksdb(job, rows, directory / "bare", job.memory / 2);
     outcome = {.output = bare.output,
                .state = bare.state,
                .cpu_s = bare.cpu_s,
-               .wall_s = seconds_since(begun),
-               .written_bytes = written_bytes()};
+               .wall_s = bare.wall_s,
+               .written_bytes = bare.written_bytes};
   } else {
     outcome = run_job(job, rows, side == "rocksdb", directory.path());
   }

@@ -91,8 +91,12 @@ inline void add_kept(Checksum& checksum, std::uint64_t key, std::int64_t total, 
 struct BareOutcome {
   Checksum output;
   Checksum state;    ///< of what is in RocksDB at the end
-  double cpu_s = 0;  ///< until all rows were taken
+  double cpu_s = 0, wall_s = 0;  ///< until all rows were taken
+  std::uint64_t written_bytes = 0;
 };
+
+/// What this process has written to the disk.
+std::uint64_t written_bytes();
 
 /// The rolling reduce by hand: rows in batches, their keys sorted and each once, a MultiGet, a WriteBatch
 /// without a log, a flush each second; block cache and write buffers within `memory_bytes`.
