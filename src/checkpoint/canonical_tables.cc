@@ -23,6 +23,8 @@ namespace levada {
 namespace {
 
 constexpr std::size_t kBlockBytes = 32 * 1024;
+// For the caches of a tier that is read once, in order.
+constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
 // A block of the state files.
 struct Written {
@@ -174,7 +176,7 @@ struct CanonicalTables::Work {
   bool begin_table() {
     while (at != tables.end() && (is_of_pages(at->first) || (only && *only != canonical_name(at->first)))) ++at;
     if (at == tables.end()) return false;
-    if (!tier) tier = reading.backend->open(reading.place, state.cold.get());
+    if (!tier) tier = open_tier();
     range = range_of(at->first.first);
     group = range.first;
     group_begun = false;
@@ -187,10 +189,16 @@ struct CanonicalTables::Work {
     return true;
   }
 
+  std::unique_ptr<ColdTier> open_tier() const {
+    ColdPlace place = reading.place;
+    place.memory_bytes = kReadingBytes;
+    return reading.backend->open(place, state.cold.get());
+  }
+
   // A table of directories is one of maps to whoever reads it.
   static Name canonical_name(const Name& name) {
     if (!name.second.starts_with(detail::kDirectoryPrefix)) return name;
-    return {name.first, detail::state_table_name(name.second.substr(detail::kDirectoryPrefix.size()))};
+    return {name.first, detail::whole_state_name(name.second)};
   }
 
   bool is_of_pages(const Name& name) const {

@@ -30,7 +30,7 @@ namespace levada {
 /// What reads the tiers that a job wrote.
 struct ColdReading {
   std::shared_ptr<const ColdBackend> backend = nullptr;  ///< null: there are no tiers, or nothing to read them
-  ColdPlace place = {};     ///< where a tier may be opened meanwhile: nobody else's
+  ColdPlace place = {};     ///< where a tier may be opened meanwhile, nobody else's; its memory_bytes do not count
   OpaqueTypes opaque = {};  ///< of the states
   Compression compression = Compression::kNone;  ///< of what is written
 };

@@ -22,8 +22,6 @@ namespace {
 constexpr std::size_t kBlockBytes = 32 * 1024;
 // Of all blocks that are being filled; beyond, all leave as they are.
 constexpr std::size_t kOpenBytesMax = 16 * 1024 * 1024;
-// For the caches of a cold tier that is read once, in order.
-constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
 void require_published(const SinkState& sink) {
   if (sink.epochs.empty()) return;
@@ -42,7 +40,6 @@ void make_savepoint(std::string_view from, std::string_view into, const StateBac
   // No job's, and nobody's who makes another savepoint.
   cold.place.job = "%savepoint";
   cold.place.name = std::to_string(detail::hash_bytes(into.data(), into.size()));
-  cold.place.memory_bytes = kReadingBytes;
   SavepointExport savepoint(files, reader.state_path(), reader.manifest(), std::string(into), std::move(cold));
   while (!savepoint.complete()) savepoint.step();
 }

@@ -1,7 +1,6 @@
 #include "checkpoint/state_reader.h"
 
 #include <map>
-#include <random>
 #include <tuple>
 #include <utility>
 
@@ -9,15 +8,13 @@
 #include "levada/detail/state_names.h"
 #include "levada/error.h"
 
+#include "base/machine_random.h"
 #include "core/schema_json.h"
 
 namespace levada {
 namespace {
 
 using Name = CanonicalTables::Name;
-
-// For the caches of a cold tier that is read once, in order.
-constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
 [[noreturn]] void throw_no_state(const std::map<Name, std::string>& tables, std::string_view uid,
                                  std::string_view state) {
@@ -27,17 +24,6 @@ constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
   }
   throw StateError("there is no keyed state '" + std::string(state) + "' of '" + std::string(uid) +
                    "'; there is " + (there.empty() ? "none at all" : there));
-}
-
-// Directories and pages are what a tier has of the maps of a state.
-bool is_part_of_maps(std::string_view table) {
-  return table.starts_with(detail::kDirectoryPrefix) || table.starts_with(detail::kPagesPrefix);
-}
-
-// No process has the same: a tier that is opened deletes what is in its place.
-std::string random_name() {
-  std::random_device device;
-  return std::to_string(std::uint64_t{device()} << 32 | device());
 }
 
 // Hands the blocks of one subtask's state on.
@@ -63,7 +49,8 @@ std::map<Name, std::string> StateReader::Contents::tables() const {
   std::map<Name, std::string> found;
   for (const RestoredCheckpoint::Subtask& subtask : checkpoint->subtasks()) {
     for (const StateFileReader::Table& table : subtask.state->tables()) {
-      if (subtask.cold == nullptr || !is_part_of_maps(table.name)) found[{table.node, table.name}] = table.schema;
+      const bool whole = subtask.cold == nullptr || detail::whole_state_name(table.name).empty();
+      if (whole) found[{table.node, table.name}] = table.schema;
     }
   }
   return found;
@@ -125,8 +112,9 @@ void StateReader::Contents::each_block(const Name& table, const OpaqueTypes& opa
                      "' is in a cold tier: give the reader the backend that wrote it, or read the savepoint that "
                      "make_savepoint() makes of it");
   }
+  // A tier that is opened deletes what is in its place: nobody has the same.
   ColdReading reading{.backend = backend,
-                      .place = {.job = "%reader", .name = random_name(), .memory_bytes = kReadingBytes},
+                      .place = {.job = "%reader", .name = std::to_string(machine_random())},
                       .opaque = opaque};
   Bytes bytes;
   for (std::size_t i = 0; i < checkpoint->subtasks().size(); ++i) {
@@ -155,7 +143,8 @@ std::string json_text(std::string_view text) {
 
 StateReader::StateReader(std::string_view path) : StateReader(path, memory_state()) {}
 StateReader::StateReader(std::string_view path, const StateBackendOptions& state)
-    : contents_(std::make_unique<Contents>(Contents{CheckpointReader(local_file_system(), path), nullptr, state.cold})) {
+    : contents_(std::make_unique<Contents>(
+          Contents{CheckpointReader(local_file_system(), path), nullptr, state.cold})) {
   contents_->checkpoint = contents_->reader.open();
 }
 StateReader::StateReader(StateReader&&) noexcept = default;
@@ -272,7 +261,8 @@ void StateReader::read_json(std::string_view uid, std::string_view state,
       f({block.name_space, key, value, key_bytes});
     }
     if (!in.empty()) {
-      throw StateError("state '" + table.second + "' of '" + table.first + "' has a block with more bytes than entries");
+      throw StateError("state '" + table.second + "' of '" + table.first +
+                       "' has a block with more bytes than entries");
     }
   });
 }

@@ -1,9 +1,9 @@
 #include "levada/environment.h"
 
-#include <random>
 #include <utility>
 
 #include "base/file_system.h"
+#include "base/machine_random.h"
 #include "graph/validation.h"
 #include "plan/plan_printer.h"
 #include "plan/planner.h"
@@ -12,16 +12,6 @@
 #include "runtime/threaded_executor.h"
 
 namespace levada {
-
-namespace {
-
-// Of the machine's, not of a seed: two processes must never draw the same.
-std::uint64_t random_owner() {
-  std::random_device device;
-  return std::uint64_t{device()} << 32 | device();
-}
-
-}  // namespace
 
 StreamEnvironment::StreamEnvironment(EnvironmentOptions options)
     : options_(std::move(options)), graph_(std::make_shared<LogicalGraph>()) {}
@@ -45,7 +35,7 @@ Job StreamEnvironment::execute_async(std::string_view job_name, const ExecuteOpt
   // The job keeps a graph of its own: the environment may be built on.
   auto plan = make_plan(std::make_shared<const LogicalGraph>(*graph_), options_);
   JobHost host{.clock = &system_clock(), .files = &local_file_system(), .make_executor = {},
-               .owner = random_owner()};
+               .owner = machine_random()};
   host.make_executor = [options = options_] {
     return std::make_unique<ThreadedExecutor>(options.threads, options.parallelism,
                                               options.checkpoint.bytes_per_second, system_clock());

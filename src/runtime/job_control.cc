@@ -22,8 +22,6 @@ namespace {
 // How long a checkpoint is put off that would only make a full epoch log longer.
 constexpr Duration kHeldCheckpointPause = 50ms;
 constexpr Duration kMemoryPause = 10ms;
-// For the caches of a cold tier that is read once, in order.
-constexpr std::size_t kReadingBytes = std::size_t{1} << 20;
 
 // What kind of failure an exception is, and its text.
 JobErrorCode code_of(const std::exception_ptr& failure, std::string& what) {
@@ -569,7 +567,6 @@ ColdReading JobControl::cold_reading() {
   reading.compression = options_.checkpoint.compression;
   reading.place = {.job = reading_place(),
                    .name = "read",
-                   .memory_bytes = kReadingBytes,
                    .log = [this](LogLevel level, std::string_view message) { log_.write(level, message); }};
   for (const Transformation& node : plan_->graph->nodes()) {
     for (const StateSpec& state : node.states) {
