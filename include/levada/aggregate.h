@@ -349,7 +349,7 @@ struct Custom : Nameable<Custom<U>> {
 template <>
 struct Serde<detail::Nothing> {
   static void write(const detail::Nothing&, Bytes&) {}
-  static constexpr std::size_t fixed_bytes() { return 0; }
+  static constexpr std::size_t max_bytes() { return 0; }
   static char* put(const detail::Nothing&, char* at) { return at; }
   static void read(View&, detail::Nothing&) {}
   static std::string schema() { return "nothing {}"; }
@@ -360,8 +360,8 @@ struct Serde<detail::Mean> {
   static void write(const detail::Mean& mean, Bytes& out) {
     detail::write_parts(out, mean.sum, mean.count);
   }
-  static constexpr std::size_t fixed_bytes() {
-    return detail::fixed_bytes_parts<decltype(detail::Mean::sum), decltype(detail::Mean::count)>();
+  static constexpr std::size_t max_bytes() {
+    return detail::max_bytes_parts<decltype(detail::Mean::sum), decltype(detail::Mean::count)>();
   }
   static char* put(const detail::Mean& mean, char* at) { return detail::put_parts(at, mean.sum, mean.count); }
   static void read(View& in, detail::Mean& into) { detail::read_parts(in, into.sum, into.count); }
@@ -373,13 +373,13 @@ struct Serde<detail::Limited<R, kMin>> {
   static void write(const detail::Limited<R, kMin>& best, Bytes& out) {
     Serde<R>::write(best.value, out);
   }
-  static constexpr std::size_t fixed_bytes()
-    requires FixedEncoding<R>
+  static constexpr std::size_t max_bytes()
+    requires BoundedEncoding<R>
   {
-    return Serde<R>::fixed_bytes();
+    return Serde<R>::max_bytes();
   }
   static char* put(const detail::Limited<R, kMin>& best, char* at)
-    requires FixedEncoding<R>
+    requires BoundedEncoding<R>
   {
     return Serde<R>::put(best.value, at);
   }

@@ -36,7 +36,7 @@ namespace levada {
 /// and may have
 ///   static std::uint64_t hash(const T&);          stable between versions; default: of the encoding
 ///   static std::size_t heap_bytes(const T&);      what the value holds outside itself; default: 0
-///   static constexpr std::size_t fixed_bytes();   with put(): every encoding has so many bytes
+///   static constexpr std::size_t max_bytes();     with put(): no encoding has more bytes
 ///   static char* put(const T&, char* at);         writes the encoding, returns its end
 ///
 /// Threads: pure functions.
@@ -51,12 +51,12 @@ concept Serializable = requires(const T& value, T& into, Bytes& out, View& in) {
   { Serde<T>::schema() } -> std::convertible_to<std::string>;
 };
 
-/// A type all encodings of which have one length: they are written without asking for room each time.
+/// A type whose encodings are never longer than a known length: they are written without asking for room each time.
 template <class T>
-concept FixedEncoding = requires {
+concept BoundedEncoding = requires {
   // Its very own: that of a base for what T converts to would be another encoding than write()'s.
   static_cast<char* (*)(const T&, char*)>(&Serde<T>::put);
-  { Serde<T>::fixed_bytes() } -> std::same_as<std::size_t>;
+  { Serde<T>::max_bytes() } -> std::same_as<std::size_t>;
 };
 
 namespace detail {
@@ -165,7 +165,7 @@ template <class T>
   requires std::is_arithmetic_v<T> || std::is_enum_v<T>
 struct Serde<T> {
   static void write(const T& value, Bytes& out) { put_number(out, value); }
-  static constexpr std::size_t fixed_bytes() { return sizeof(T); }
+  static constexpr std::size_t max_bytes() { return sizeof(T); }
   static char* put(const T& value, char* at) { return detail::put_raw(value, at); }
   static void read(View& in, T& into) {
     if constexpr (std::is_same_v<T, bool>) {
@@ -189,7 +189,7 @@ struct Serde<Timestamp> {
   static void write(const Timestamp& value, Bytes& out) {
     put_number(out, static_cast<std::int64_t>(value.time_since_epoch().count()));
   }
-  static constexpr std::size_t fixed_bytes() { return sizeof(std::int64_t); }
+  static constexpr std::size_t max_bytes() { return sizeof(std::int64_t); }
   static char* put(const Timestamp& value, char* at) {
     return detail::put_raw(static_cast<std::int64_t>(value.time_since_epoch().count()), at);
   }
@@ -206,13 +206,13 @@ template <class R, class P>
 struct Serde<std::chrono::duration<R, P>> {
   using T = std::chrono::duration<R, P>;
   static void write(const T& value, Bytes& out) { Serde<R>::write(value.count(), out); }
-  static constexpr std::size_t fixed_bytes()
-    requires FixedEncoding<R>
+  static constexpr std::size_t max_bytes()
+    requires BoundedEncoding<R>
   {
-    return Serde<R>::fixed_bytes();
+    return Serde<R>::max_bytes();
   }
   static char* put(const T& value, char* at)
-    requires FixedEncoding<R>
+    requires BoundedEncoding<R>
   {
     return Serde<R>::put(value.count(), at);
   }
@@ -249,6 +249,17 @@ struct Serde<std::optional<T>> {
   static void write(const std::optional<T>& value, Bytes& out) {
     put_number(out, static_cast<std::uint8_t>(value.has_value()));
     if (value) Serde<T>::write(*value, out);
+  }
+  static constexpr std::size_t max_bytes()
+    requires BoundedEncoding<T>
+  {
+    return 1 + Serde<T>::max_bytes();
+  }
+  static char* put(const std::optional<T>& value, char* at)
+    requires BoundedEncoding<T>
+  {
+    at = detail::put_raw(static_cast<std::uint8_t>(value.has_value()), at);
+    return value ? Serde<T>::put(*value, at) : at;
   }
   static void read(View& in, std::optional<T>& into) {
     if (in.take_number<std::uint8_t>() == 0) {
@@ -334,13 +345,13 @@ struct Serde<std::array<T, N>> {
   static void write(const std::array<T, N>& value, Bytes& out) {
     for (const T& element : value) Serde<T>::write(element, out);
   }
-  static constexpr std::size_t fixed_bytes()
-    requires FixedEncoding<T>
+  static constexpr std::size_t max_bytes()
+    requires BoundedEncoding<T>
   {
-    return N * Serde<T>::fixed_bytes();
+    return N * Serde<T>::max_bytes();
   }
   static char* put(const std::array<T, N>& value, char* at)
-    requires FixedEncoding<T>
+    requires BoundedEncoding<T>
   {
     for (const T& element : value) at = Serde<T>::put(element, at);
     return at;
@@ -367,15 +378,15 @@ char* put_parts(char* at, const P&... part) {
   return at;
 }
 template <class... P>
-constexpr std::size_t fixed_bytes_parts() {
-  return (std::size_t{0} + ... + Serde<P>::fixed_bytes());
+constexpr std::size_t max_bytes_parts() {
+  return (std::size_t{0} + ... + Serde<P>::max_bytes());
 }
 // What is bigger is appended part by part: an array of arrays may be of any size.
 inline constexpr std::size_t kPutBytesMax = 256;
 template <class... P>
 void write_parts(Bytes& out, const P&... part) {
-  if constexpr (sizeof...(P) > 1 && (FixedEncoding<P> && ...)) {
-    if constexpr (fixed_bytes_parts<P...>() <= kPutBytesMax) {
+  if constexpr (sizeof...(P) > 1 && (BoundedEncoding<P> && ...)) {
+    if constexpr (max_bytes_parts<P...>() <= kPutBytesMax) {
       char encoded[kPutBytesMax];
       out.append(encoded, static_cast<std::size_t>(put_parts(encoded, part...) - encoded));
       return;
@@ -406,13 +417,13 @@ struct TupleSerde<Tuple<P...>> {
   static void write(const T& value, Bytes& out) {
     std::apply([&](const P&... part) { write_parts(out, part...); }, value);
   }
-  static constexpr std::size_t fixed_bytes()
-    requires(FixedEncoding<P> && ...)
+  static constexpr std::size_t max_bytes()
+    requires(BoundedEncoding<P> && ...)
   {
-    return fixed_bytes_parts<P...>();
+    return max_bytes_parts<P...>();
   }
   static char* put(const T& value, char* at)
-    requires(FixedEncoding<P> && ...)
+    requires(BoundedEncoding<P> && ...)
   {
     return std::apply([&](const P&... part) { return put_parts(at, part...); }, value);
   }
@@ -458,10 +469,10 @@ struct FieldsFlat;
 template <class... F>
 struct FieldsFlat<std::tuple<F...>> : std::bool_constant<(kFlat<FieldType<F>> && ...)> {};
 template <class T>
-struct FieldsFixed;
+struct FieldsBounded;
 template <class... F>
-struct FieldsFixed<std::tuple<F...>> : std::bool_constant<(FixedEncoding<FieldType<F>> && ...)> {
-  static constexpr std::size_t bytes() { return fixed_bytes_parts<FieldType<F>...>(); }
+struct FieldsBounded<std::tuple<F...>> : std::bool_constant<(BoundedEncoding<FieldType<F>> && ...)> {
+  static constexpr std::size_t bytes() { return max_bytes_parts<FieldType<F>...>(); }
 };
 template <class T>
 using FieldsOf = std::remove_cv_t<decltype(kFields<T>)>;
@@ -474,13 +485,13 @@ struct Serde<T> {
     std::apply([&](auto... field) { detail::write_parts(out, value.*field...); },
                detail::kFields<T>);
   }
-  static constexpr std::size_t fixed_bytes()
-    requires(detail::FieldsFixed<detail::FieldsOf<T>>::value)
+  static constexpr std::size_t max_bytes()
+    requires(detail::FieldsBounded<detail::FieldsOf<T>>::value)
   {
-    return detail::FieldsFixed<detail::FieldsOf<T>>::bytes();
+    return detail::FieldsBounded<detail::FieldsOf<T>>::bytes();
   }
   static char* put(const T& value, char* at)
-    requires(detail::FieldsFixed<detail::FieldsOf<T>>::value)
+    requires(detail::FieldsBounded<detail::FieldsOf<T>>::value)
   {
     return std::apply([&](auto... field) { return detail::put_parts(at, value.*field...); }, detail::kFields<T>);
   }

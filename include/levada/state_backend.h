@@ -40,7 +40,8 @@ class BlockSink {
  public:
   virtual ~BlockSink() = default;
   virtual void block(StateBlock&& block) = 0;
-  /// An empty buffer for the next block, with the memory of one that is written already where there is such.
+  /// A buffer for the next block, with the memory of one that is written already where there is such, and anything
+  /// in it.
   virtual Bytes spare() { return {}; }
   /// True: the namespace is not wanted, the sink knows where it is. Asked by begin_snapshot() once for each
   /// namespace, ascending. `changed_after` is the newest checkpoint whose snapshot had begun when it was last

@@ -14,8 +14,15 @@ namespace {
 
 // How often a busy task brings its texts for the status up to date.
 constexpr Duration kStatusInterval = 100ms;
-// How long after a barrier a busy task captures next to nothing by itself.
-constexpr Duration kLeftToRows = 250ms;
+// So many looks at its input that always had more for it: the task does not keep up.
+constexpr std::uint64_t kAlwaysBehind = 256;
+// How much longer than for a slice of its state a busy task works on rows before the next.
+constexpr int kRowsWhenCaughtUp = 2;
+constexpr int kRowsWhenBehind = 16;
+constexpr int kRowsWhenAlwaysBehind = 1;
+constexpr int kRowsWhenSettling = 4;
+// Slices of a snapshot at once when rows wait anyway: some 50 µs.
+constexpr int kSlicesWhenAlwaysBehind = 3;
 
 }  // namespace
 
@@ -247,6 +254,7 @@ StepResult Task::poll_source() {
   running_source_ = true;
   const PollResult result = parts_.source->poll(*batch);
   running_source_ = false;
+  looks_behind_ = result == PollResult::kMore ? looks_behind_ + 1 : 0;
   source_done_ = source_done_ || result == PollResult::kFinished;
   if (batch->empty()) {
     parts_.source_out->recycle(std::move(batch));
@@ -314,6 +322,7 @@ void Task::note_alignment() {
 
 StepResult Task::poll_gate() {
   GateEvent event = gate_->poll();
+  looks_behind_ = event.kind != GateEvent::Kind::kNothing ? looks_behind_ + 1 : 0;
   const SteadyTime aligning_since = aligning_since_;
   note_alignment();
   switch (event.kind) {
@@ -387,7 +396,7 @@ void Task::barrier_passed(const Barrier& barrier) {
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
   settling_.clear();
-  snapshot_begun_ = parts_.clock->steady_now();
+  keeps_up_ = looks_behind_ < kAlwaysBehind;
   if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
   if (base_ && base_->checkpoint != barrier.base) base_.reset();
   snapshot_ = std::make_unique<TaskSnapshot>(
@@ -404,19 +413,25 @@ void Task::barrier_passed(const Barrier& barrier) {
   if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
 }
 
-// A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it. What a
-// busy task captures costs the rows behind it time; and rows that change an entry capture it as well, at less. So it
-// leaves most to them at first.
+// A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it. A task
+// that falls behind its input leaves it until it has caught up, so that rows wait for little. One that is always behind
+// is soonest through with it when it does much: rows that change an entry capture it as well, but at more.
 bool Task::tend_state(bool busy) {
   if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();
+  keeps_up_ = keeps_up_ || !busy || looks_behind_ == 0;
   if (busy && begun < scan_again_) return true;
   const PhaseScope phase(Phase::kWrite);
-  const bool again = snapshot_ ? scan_slice() : settle_slice();
+  bool again = snapshot_ ? scan_slice() : settle_slice();
+  for (int i = 1; i < kSlicesWhenAlwaysBehind && again && snapshot_ && !keeps_up_; ++i) again = scan_slice();
   const SteadyTime now = parts_.clock->steady_now();
-  const bool at_first = now - snapshot_begun_ < kLeftToRows;
-  scan_again_ = now + (at_first ? 16 : 4) * (now - begun);
+  scan_again_ = now + rows_before_state() * (now - begun);
   return again;
+}
+
+int Task::rows_before_state() const {
+  if (keeps_up_) return looks_behind_ > 0 ? kRowsWhenBehind : kRowsWhenCaughtUp;
+  return snapshot_ ? kRowsWhenAlwaysBehind : kRowsWhenSettling;
 }
 
 bool Task::scan_slice() {

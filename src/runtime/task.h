@@ -151,6 +151,7 @@ class Task final : public Waker, public ChainListener {
   // A chain in the middle of something has entries where it found them: nothing settles.
   bool tends_state() const { return snapshot_ || (!settling_.empty() && chain_->idle()); }
   bool tend_state(bool busy);
+  int rows_before_state() const;
   bool scan_slice();
   bool settle_slice();
   bool room_came();
@@ -165,8 +166,9 @@ class Task final : public Waker, public ChainListener {
   std::vector<StateTable*> settling_;  // after a snapshot: those that are not done yet
   std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun
   std::shared_ptr<const SnapshotBase> base_;        // that of the newest committed checkpoint
-  SteadyTime snapshot_begun_{};
-  SteadyTime scan_again_{};  // when busy
+  SteadyTime scan_again_{};          // when busy
+  std::uint64_t looks_behind_ = 0;  // at the input, since it had no more
+  bool keeps_up_ = true;            // it has had no more for a moment before or since the newest snapshot began
   Mailbox<TaskMail> mail_;
   Waker* waker_ = nullptr;
   std::shared_ptr<std::atomic<bool>> woken_;

@@ -59,7 +59,7 @@ class TaskSnapshot final {
     kWaitingWriter,  ///< the background is behind: try again a little later
     kDone,           ///< everything is handed to the background, which will call `done`
   };
-  /// Captures a slice of what is left, about 50 µs long.
+  /// Captures a slice of what is left, some 20 µs long.
   Scan scan();
   /// Those that were put. REQUIRES: scan() has returned kDone.
   std::vector<StateTable*> tables() const;

@@ -12,10 +12,11 @@
 // Eviction is a clock with a second chance, key group by key group, between batches only: what is not clean
 // is aged first, and only what is found aged again leaves. So what is in use costs the tier nothing.
 //
-// Snapshots capture what is dirty or aged, and age it; what is pinned or clean is in the tier's own checkpoint,
-// whose place in the queue of its changes is that of the barrier. When nearly all that a snapshot captured had not
-// changed since the one before, it is tidied up between batches, with or without rows: it goes to the tier and stays in
-// the table as clean, so that the next snapshots leave it out.
+// Snapshots capture what is dirty or aged; what is pinned or clean is in the tier's own checkpoint, whose place in the
+// queue of its changes is that of the barrier. They age a sample of what they capture, since a write costs more where
+// an entry is aged. When nearly all of the sample had not changed since the snapshot before, the next one ages all, and
+// after it what stays aged is tidied up between batches, with or without rows: it goes to the tier and stays in the
+// table as clean, so that the next snapshots leave it out.
 //
 // Threads:    of the table's task.
 // Invariants: 1. What a space's entries in the table do not say of a key, the tier says: Space::cold is set
@@ -165,15 +166,14 @@ class ColdSide {
   /// A snapshot captures a dirty or aged entry.
   template <class Entry>
   void note_captured(Entry& entry) {
-    if ((entry.meta & kAged) != 0) {
-      ++unchanged_;
-    } else {
-      ++changed_;
-      entry.meta |= kAged;
-    }
+    const bool sampled = (entry.meta & kNoSample) == 0;
+    if (!sampled && !ages_all_) return;
+    if (sampled) ++((entry.meta & kAged) != 0 ? unchanged_ : changed_);
+    entry.meta |= kAged;
   }
   void snapshot_ended() {
-    if (unchanged_ < kTidyMin || changed_ * kTidyPart > unchanged_) return;
+    const bool quiet = unchanged_ >= kTidyMin && changed_ * kTidyPart <= unchanged_;
+    if (!std::exchange(ages_all_, quiet) || !quiet) return;
     if (std::exchange(tidying_, true)) {
       tidy_again_ = true;  // what it has passed may have come to be unchanged since
     } else {
@@ -210,7 +210,8 @@ class ColdSide {
   // Writing an entry with one more snapshot costs a small part of bringing it into the tier: that is worth it
   // where less than this part of the entries changes from one snapshot to the next.
   static constexpr std::size_t kTidyPart = 8;
-  static constexpr std::size_t kTidyMin = 1024;
+  static constexpr std::size_t kTidyMin = 64;  // of the sample
+  static constexpr std::uint32_t kNoSample = 0xf << 4;  // of the tag: one entry in 16 has none of these bits
   static constexpr std::size_t kTidySlots = 2048;  // at a time: some tens of microseconds
 
   // The keys of rows. What looks for them is made once and not for every loop over rows.
@@ -554,8 +555,9 @@ class ColdSide {
 
   bool loaded_ = false;  // between load() and unload(): nothing may leave
 
-  // What the snapshot under way captured, and where tidying up is.
+  // What the snapshot under way captured of the sample, and where tidying up is.
   std::size_t changed_ = 0, unchanged_ = 0;
+  bool ages_all_ = false;
   bool tidying_ = false;
   bool tidy_again_ = false;
   std::int64_t tidy_space_ = INT64_MIN;

@@ -134,7 +134,8 @@ class TypedTable final : public StateTable {
 
   /// What a snapshot captured of one group and has not handed out yet.
   struct CaptureBuffer {
-    Bytes bytes;
+    Bytes bytes;           // kBounded: [0, used) is written, what is behind it is room
+    std::size_t used = 0;
     std::uint32_t count = 0;
     Bytes removed;  ///< keys that the cold tier has and the table says are gone
     std::uint32_t removed_count = 0;
@@ -292,15 +293,16 @@ class TypedTable final : public StateTable {
     return entry != nullptr && space.lives(*entry) ? entry : nullptr;
   }
 
-  /// The entry of the key, ready to be written, when a look at one bucket is enough to find it; else null, and
-  /// at() is to be asked. Inlined where rows pass.
+  /// The entry of the key, ready to be written, when it is there and a look at one bucket is enough to find it; else
+  /// null, and at() is to be asked. Inlined where rows pass.
   Entry* at_home(Space& space, std::uint64_t hash, KeyView key) {
     Group& group = group_of(space, hash);
     Entry* entry = group.empty() ? nowhere_ : group.home(hash);
     const std::uint32_t meta = space.generation << kGenerationShift | space.phase | tag_of(hash);
-    entry += entry->meta != meta;
-    if (entry->meta != meta || !(entry->key == key)) return nullptr;
+    entry += !same_tag(entry->meta, meta);
+    if (!same_tag(entry->meta, meta) || (entry->meta & kGoneBit) != 0 || !(entry->key == key)) return nullptr;
     mark_changed(space);
+    if (entry->meta != meta) make_writable(space, group, *entry);
     return entry;
   }
 
@@ -526,6 +528,8 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kRing = 64;
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
+  // Slots between asking for them and capturing them.
+  static constexpr std::size_t kScanAhead = 4 * kBlock;
 
   template <class Wanted>
   static std::size_t list_slots(const Group& group, std::size_t& slot, std::uint32_t* found,
@@ -538,13 +542,21 @@ class TypedTable final : public StateTable {
     }
     return count;
   }
-  std::size_t taken_slots(const Space& space, const Group& group, std::size_t& slot,
-                          std::uint32_t* found, std::size_t max) const {
-    return list_slots(group, slot, found, max, [&](const Entry& entry) { return space.taken(entry); });
+  // Those of taken slots that the snapshot under way has not captured.
+  std::size_t slots_left(const Space& space, const Group& group, std::size_t& slot,
+                         std::uint32_t* found, std::size_t max) const {
+    const std::uint32_t captured = space.generation << kGenerationShift | space.phase;
+    return list_slots(group, slot, found, max, [captured](const Entry& entry) {
+      return ((entry.meta ^ captured) & (kGenerationMask | kCapturedBit)) == kCapturedBit;
+    });
   }
 
   static std::uint32_t tag_of(std::uint64_t hash) {
     return static_cast<std::uint32_t>(hash >> 28) & kTagMask;
+  }
+  // Of the same generation, too.
+  static bool same_tag(std::uint32_t meta, std::uint32_t other) {
+    return ((meta ^ other) & (kGenerationMask | kTagMask)) == 0;
   }
 
   template <bool kFar, class KeyAt, class F>
@@ -574,9 +586,10 @@ class TypedTable final : public StateTable {
       }
       const std::uint32_t meta = live | tag_of(hashes[i]);
       Entry* entry = homes[i % kRing];
-      entry += entry->meta != meta;
+      entry += !same_tag(entry->meta, meta);
       KeyView key = key_at(i);
-      if (entry->meta == meta && entry->key == key) [[likely]] {
+      if (same_tag(entry->meta, meta) && entry->key == key) [[likely]] {
+        if (entry->meta != meta) [[unlikely]] make_writable(space, group_of(space, hashes[i]), *entry);
         f(i, *entry);
         continue;
       }
@@ -587,6 +600,11 @@ class TypedTable final : public StateTable {
     }
   }
 
+  static void prefetch_slots(const Group& group, std::size_t first) {
+    if (first + kBlock > group.slots()) return;
+    const char* const bytes = reinterpret_cast<const char*>(&group.slot(first));
+    for (std::size_t at = 0; at < kBlock * sizeof(Entry); at += 64) __builtin_prefetch(bytes + at, 1);
+  }
   static void prefetch_bucket(const Entry* bucket) {
     constexpr std::size_t kBytes = Group::kBucketEntries * sizeof(Entry);
     const char* bytes = reinterpret_cast<const char*>(bucket);
@@ -598,8 +616,8 @@ class TypedTable final : public StateTable {
   // those of others.
   void look_again(Space& space, std::uint64_t hash, std::uint32_t live, Entry*& bucket) {
     const std::uint32_t meta = live | tag_of(hash);
-    Entry* entry = bucket + (bucket->meta != meta);
-    if (entry->meta == meta) [[likely]] {
+    Entry* entry = bucket + !same_tag(bucket->meta, meta);
+    if (same_tag(entry->meta, meta)) [[likely]] {
       entry->key.prefetch();
     } else if (space.taken(*entry)) {
       bucket = group_of(space, hash).next_bucket(bucket);
@@ -614,8 +632,7 @@ class TypedTable final : public StateTable {
     if (!group.empty()) {
       Entry& entry = probe(space, group, hash, key);
       if (space.taken(entry)) {
-        keep_for_snapshot(space, group, entry);
-        entry.meta &= ~(kAgeMask | kGoneBit);
+        make_writable(space, group, entry);
         return entry;
       }
       if (!full(space, group)) return insert(space, group, entry, hash, key);
@@ -824,6 +841,12 @@ class TypedTable final : public StateTable {
     entry.meta = (entry.meta & ~kCapturedBit) | space.phase;
   }
 
+  // Before a taken entry is written: it is there again, and newer than what the tier has.
+  void make_writable(Space& space, Group& group, Entry& entry) {
+    keep_for_snapshot(space, group, entry);
+    entry.meta &= ~(kAgeMask | kGoneBit);
+  }
+
   // Before an entry is changed, moved or removed.
   void keep_for_snapshot(Space& space, Group& group, Entry& entry) {
     if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
@@ -831,14 +854,66 @@ class TypedTable final : public StateTable {
 
   // Appends the entry's value as it is now, before anybody changes it.
   void capture(Space& space, Group& group, Entry& entry) {
+    if constexpr (kBounded) {
+      const auto slot = static_cast<std::uint32_t>(&entry - &group.slot(0));
+      capture_slots(space, group, &slot, 1);
+    } else if (begin_capture(space, group, entry)) {
+      append(space, group, buffer_of(space, group), entry);
+    }
+  }
+
+  void capture_slots(Space& space, Group& group, const std::uint32_t* slots, std::size_t count) {
+    if constexpr (kBounded) {
+      CaptureBuffer& buffer = buffer_of(space, group);
+      if (buffer.bytes.size() - buffer.used < count * encoded_max()) make_buffer_room(space, group, buffer);
+      char* const begin = buffer.bytes.data() + buffer.used;
+      char* at = begin;
+      std::uint32_t captured = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        Entry& entry = group.slot(slots[i]);
+        if (!begin_capture(space, group, entry)) continue;
+        at = put_parts(at, entry.key.key, entry.value);
+        ++captured;
+      }
+      buffer.used += static_cast<std::size_t>(at - begin);
+      buffer.count += captured;
+    } else {
+      for (std::size_t i = 0; i < count; ++i) capture(space, group, group.slot(slots[i]));
+    }
+  }
+
+  // False: the snapshot does not want its value.
+  bool begin_capture(Space& space, Group& group, Entry& entry) {
     mark_captured(space, entry);
-    if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return;
+    if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return false;
     if (cold_) cold_->note_captured(entry);
-    CaptureBuffer& buffer = buffer_of(space, group);
+    return true;
+  }
+
+  // The encodings are bounded, so they are written without asking for room.
+  static constexpr bool kBounded = !Key::kInArena && !Expires<V> && BoundedEncoding<K> && BoundedEncoding<V>;
+  static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
+
+  // Room for kBlock entries. New memory is used a little at a time: all groups need some when a snapshot begins.
+  void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer) {
+    constexpr std::size_t kLeast = kBlock * encoded_max();
+    constexpr std::size_t kStep = std::max<std::size_t>(kLeast, 4096);
+    if (buffer.bytes.capacity() - buffer.used < kLeast) {
+      hand_out(space, group);
+      const std::size_t wanted = std::clamp(group.size * encoded_max(), kLeast, std::max(kLeast, kBlockBytes));
+      if (wanted >= kBlockBytes / 2) buffer.bytes = sink_->spare();
+      buffer.bytes.reserve(wanted);
+    }
+    const std::size_t step = std::min(buffer.used + kStep, buffer.bytes.capacity());
+    if (buffer.bytes.size() < step) buffer.bytes.resize(step);
+  }
+
+  void append(Space& space, Group& group, CaptureBuffer& buffer, Entry& entry) {
     // Of a group that will fill a good part of it.
     if (buffer.count == 0 && group.size * sizeof(Entry) >= kBlockBytes / 2 &&
         buffer.bytes.capacity() == Bytes().capacity()) {
       buffer.bytes = sink_->spare();
+      buffer.bytes.clear();
     }
     if constexpr (Expires<V>) {
       const std::size_t end = buffer.bytes.size();
@@ -849,11 +924,9 @@ class TypedTable final : public StateTable {
         if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry);
         return;
       }
-    } else if constexpr (Key::kInArena) {
+    } else {
       entry.key.write(buffer.bytes);
       Serde<V>::write(entry.value, buffer.bytes);
-    } else {
-      write_parts(buffer.bytes, entry.key.key, entry.value);
     }
     // Room for all that are likely to follow: growing would copy them several times.
     if (buffer.count++ == 0) {
@@ -875,7 +948,9 @@ class TypedTable final : public StateTable {
     CaptureBuffer& buffer = buffer_of(space, group);
     entry.key.write(buffer.removed);
     ++buffer.removed_count;
-    if (buffer.removed.size() >= kBlockBytes) hand_out(space, group);
+    if (buffer.removed.size() >= kBlockBytes) {
+      hand_out(space, group, buffer.removed, buffer.removed_count, true);
+    }
   }
 
   static CaptureBuffer& buffer_of(Space& space, const Group& group) {
@@ -884,6 +959,7 @@ class TypedTable final : public StateTable {
 
   void hand_out(Space& space, Group& group) {
     CaptureBuffer& buffer = buffer_of(space, group);
+    if constexpr (kBounded) buffer.bytes.resize(std::exchange(buffer.used, 0));
     hand_out(space, group, buffer.bytes, buffer.count, false);
     hand_out(space, group, buffer.removed, buffer.removed_count, true);
   }
@@ -907,12 +983,10 @@ class TypedTable final : public StateTable {
       while (scan_slot_ < group.slots()) {
         if (looked >= max_slots) return looked;
         const std::size_t first = scan_slot_;
-        const std::size_t count = taken_slots(space, group, scan_slot_, found, kBlock);
+        prefetch_slots(group, first + kScanAhead);
+        const std::size_t count = slots_left(space, group, scan_slot_, found, kBlock);
         looked += scan_slot_ - first;
-        for (std::size_t i = 0; i < count; ++i) {
-          Entry& entry = group.slot(found[i]);
-          keep_for_snapshot(space, group, entry);
-        }
+        capture_slots(space, group, found, count);
       }
       hand_out(space, group);
     }

@@ -36,29 +36,37 @@ void state_snapshot(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<std::int64_t>(sink.entries));
   state.SetBytesProcessed(static_cast<std::int64_t>(sink.bytes));
 }
-BENCHMARK(state_snapshot<std::uint64_t>)->Arg(1'000)->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(state_snapshot<std::uint64_t>)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(state_snapshot<std::string>)->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
 
-// A batch after a barrier: most of its rows save their entry's old value first. A row is one item.
+// Batches after a barrier: nearly all of their rows save their entry's old value first. A row is one item. With 0, the
+// same without a barrier.
 template <class K>
 void state_capture(benchmark::State& state) {
+  constexpr std::size_t kBatches = 256;
   KeyTable<K> table(static_cast<std::uint64_t>(state.range(0)));
   table.fill();
   CountingSink sink;
   levada::CheckpointId checkpoint = 0;
   std::size_t first = 0;
   for (auto _ : state) {
-    table.table().begin_snapshot(++checkpoint, sink);
-    table.add_rows(first, kBatchRows);
-    first = (first + kBatchRows) % table.draws();
+    if (state.range(1) != 0) table.table().begin_snapshot(++checkpoint, sink);
+    for (std::size_t i = 0; i < kBatches; ++i) {
+      table.add_rows(first, kBatchRows);
+      first = (first + kBatchRows) % table.draws();
+    }
     state.PauseTiming();
     while (!table.table().scan(kScanEntries)) {
     }
     state.ResumeTiming();
   }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatchRows));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatches * kBatchRows));
 }
-BENCHMARK(state_capture<std::uint64_t>)->Arg(1'000'000)->Iterations(100);
+BENCHMARK(state_capture<std::uint64_t>)
+    ->Args({10'000'000, 0})
+    ->Args({10'000'000, 1})
+    ->Iterations(20)
+    ->Unit(benchmark::kMillisecond);
 
 // What a restore does with the blocks of a snapshot. An entry is one item.
 template <class K>

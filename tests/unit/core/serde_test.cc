@@ -184,10 +184,10 @@ TEST(Serde, EncodesAsItAlwaysDid) {
   EXPECT_EQ(hex(encoded(Point{1, -1})), "01000000ffffffff");
 }
 
-TEST(Serde, EncodesPartsOfFixedLengthInOnePieceAsItDoesOneByOne) {
+TEST(Serde, EncodesPartsOfBoundedLengthInOnePieceAsItDoesOneByOne) {
   using Nested = std::tuple<std::pair<Point, bool>, std::array<std::uint16_t, 3>, Timestamp, Duration, Colour, double>;
-  static_assert(FixedEncoding<Nested> && Serde<Nested>::fixed_bytes() == 8 + 1 + 6 + 8 + 8 + 1 + 8);
-  static_assert(!FixedEncoding<Order> && !FixedEncoding<std::tuple<int, std::string>>);
+  static_assert(BoundedEncoding<Nested> && Serde<Nested>::max_bytes() == 8 + 1 + 6 + 8 + 8 + 1 + 8);
+  static_assert(!BoundedEncoding<Order> && !BoundedEncoding<std::tuple<int, std::string>>);
   const Nested nested{{{1, -2}, true}, {3, 4, 5}, Timestamp{7us}, 8us, Colour::kBlue, 0.5};
   Bytes one_by_one;
   Serde<std::int32_t>::write(1, one_by_one);
@@ -199,6 +199,13 @@ TEST(Serde, EncodesPartsOfFixedLengthInOnePieceAsItDoesOneByOne) {
   Serde<Colour>::write(Colour::kBlue, one_by_one);
   Serde<double>::write(0.5, one_by_one);
   EXPECT_EQ(hex(encoded(nested)), hex(one_by_one));
+  // What is shorter than it could be.
+  using Shorter = std::tuple<std::uint8_t, std::optional<std::pair<bool, std::uint16_t>>, std::uint8_t>;
+  static_assert(BoundedEncoding<Shorter> && Serde<Shorter>::max_bytes() == 1 + (1 + 3) + 1);
+  static_assert(!BoundedEncoding<std::optional<std::string>>);
+  EXPECT_EQ(hex(encoded(Shorter{1, std::pair{true, std::uint16_t{2}}, 3})), "01" "01" "01" "0200" "03");
+  EXPECT_EQ(hex(encoded(Shorter{1, std::nullopt, 3})), "01" "00" "03");
+  expect_round_trip(Shorter{1, std::nullopt, 3});
   // What is too long for one piece.
   const std::pair<std::array<std::int64_t, 100>, bool> wide{{1, 2, 3}, true};
   EXPECT_EQ(encoded(wide).size(), 801u);
@@ -206,7 +213,7 @@ TEST(Serde, EncodesPartsOfFixedLengthInOnePieceAsItDoesOneByOne) {
 }
 
 TEST(Serde, OfATypeIsNotEncodedAsItsBaseWouldBe) {
-  static_assert(!FixedEncoding<serde_test::Id> && !FixedEncoding<serde_test::Sale>);
+  static_assert(!BoundedEncoding<serde_test::Id> && !BoundedEncoding<serde_test::Sale>);
   const serde_test::Sale sale{{300}, {1, 2}, Colour::kBlue, true};
   const Bytes bytes = encoded(sale);
   EXPECT_EQ(hex(bytes), "ac02" "01000000" "02000000" "07" "01");

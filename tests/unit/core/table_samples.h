@@ -1,7 +1,9 @@
 // Keys and values that tests of tables write.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -33,6 +35,11 @@ inline void change(std::int64_t& value, std::uint64_t by) {
 }
 inline void change(std::int8_t& value, std::uint64_t by) {
   value = static_cast<std::int8_t>((value * 3 + static_cast<int>(by % 50)) % 100);
+}
+inline void change(std::optional<std::array<std::int64_t, 8>>& value, std::uint64_t by) {
+  if (!value) value.emplace();
+  for (std::int64_t& part : *value) change(part, by);
+  if (by % 3 == 0) value.reset();
 }
 inline void change(std::vector<std::uint64_t>& value, std::uint64_t by) { value.push_back(by); }
 
