@@ -9,9 +9,9 @@
 // Growing moves one group.
 //
 // Snapshots: state_backend.h. A space's `phase` is the value of the captured bit that means captured; a
-// snapshot that captures the space flips it. Else every live entry is captured, so on the way of a row one
-// comparison of meta says that the slot is taken, has the key's tag, and needs no capture. A space that the
-// sink keeps is not looked at.
+// snapshot that captures the space flips it. On the way of a row one comparison of meta says that the slot is taken and
+// has the key's tag, and another, nearly always the same way, that it is to be captured first, or is aged or gone. A
+// space that the sink keeps is not looked at.
 //
 // Threads:    of its task.
 // Invariants: 1. The captured bits of all live entries of a space that is not being captured equal its phase.
@@ -530,6 +530,9 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kBlock = 32;
   // Slots between asking for them and capturing them.
   static constexpr std::size_t kScanAhead = 4 * kBlock;
+  // The encodings of entries are bounded, so a snapshot writes them without asking for room each time.
+  static constexpr bool kBounded = !Key::kInArena && !Expires<V> && BoundedEncoding<K> && BoundedEncoding<V>;
+  static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
 
   template <class Wanted>
   static std::size_t list_slots(const Group& group, std::size_t& slot, std::uint32_t* found,
@@ -601,13 +604,13 @@ class TypedTable final : public StateTable {
   }
 
   static void prefetch_slots(const Group& group, std::size_t first) {
-    if (first + kBlock > group.slots()) return;
-    const char* const bytes = reinterpret_cast<const char*>(&group.slot(first));
-    for (std::size_t at = 0; at < kBlock * sizeof(Entry); at += 64) __builtin_prefetch(bytes + at, 1);
+    if (first + kBlock <= group.slots()) prefetch_entries<kBlock>(&group.slot(first));
   }
-  static void prefetch_bucket(const Entry* bucket) {
-    constexpr std::size_t kBytes = Group::kBucketEntries * sizeof(Entry);
-    const char* bytes = reinterpret_cast<const char*>(bucket);
+  static void prefetch_bucket(const Entry* bucket) { prefetch_entries<Group::kBucketEntries>(bucket); }
+  template <std::size_t kCount>
+  static void prefetch_entries(const Entry* first) {
+    constexpr std::size_t kBytes = kCount * sizeof(Entry);
+    const char* bytes = reinterpret_cast<const char*>(first);
     for (std::size_t at = 0; at < kBytes; at += 64) __builtin_prefetch(bytes + at, 1);
     if constexpr (kBytes % 64 != 0) __builtin_prefetch(bytes + kBytes - 1, 1);
   }
@@ -849,28 +852,21 @@ class TypedTable final : public StateTable {
 
   // Before an entry is changed, moved or removed.
   void keep_for_snapshot(Space& space, Group& group, Entry& entry) {
-    if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
+    if ((entry.meta & kCapturedBit) == space.phase) return;
+    capture(space, group, 1, [&entry](std::size_t) -> Entry& { return entry; });
   }
 
-  // Appends the entry's value as it is now, before anybody changes it.
-  void capture(Space& space, Group& group, Entry& entry) {
+  // Appends the values of entries as they are now, before anybody changes them. REQUIRES: count <= kBlock.
+  template <class EntryAt>
+  void capture(Space& space, Group& group, std::size_t count, EntryAt entry_at) {
+    CaptureBuffer& buffer = buffer_of(space, group);
     if constexpr (kBounded) {
-      const auto slot = static_cast<std::uint32_t>(&entry - &group.slot(0));
-      capture_slots(space, group, &slot, 1);
-    } else if (begin_capture(space, group, entry)) {
-      append(space, group, buffer_of(space, group), entry);
-    }
-  }
-
-  void capture_slots(Space& space, Group& group, const std::uint32_t* slots, std::size_t count) {
-    if constexpr (kBounded) {
-      CaptureBuffer& buffer = buffer_of(space, group);
       if (buffer.bytes.size() - buffer.used < count * encoded_max()) make_buffer_room(space, group, buffer);
       char* const begin = buffer.bytes.data() + buffer.used;
       char* at = begin;
       std::uint32_t captured = 0;
       for (std::size_t i = 0; i < count; ++i) {
-        Entry& entry = group.slot(slots[i]);
+        Entry& entry = entry_at(i);
         if (!begin_capture(space, group, entry)) continue;
         at = put_parts(at, entry.key.key, entry.value);
         ++captured;
@@ -878,7 +874,10 @@ class TypedTable final : public StateTable {
       buffer.used += static_cast<std::size_t>(at - begin);
       buffer.count += captured;
     } else {
-      for (std::size_t i = 0; i < count; ++i) capture(space, group, group.slot(slots[i]));
+      for (std::size_t i = 0; i < count; ++i) {
+        Entry& entry = entry_at(i);
+        if (begin_capture(space, group, entry)) append(space, group, buffer, entry);
+      }
     }
   }
 
@@ -889,10 +888,6 @@ class TypedTable final : public StateTable {
     if (cold_) cold_->note_captured(entry);
     return true;
   }
-
-  // The encodings are bounded, so they are written without asking for room.
-  static constexpr bool kBounded = !Key::kInArena && !Expires<V> && BoundedEncoding<K> && BoundedEncoding<V>;
-  static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
 
   // Room for kBlock entries. New memory is used a little at a time: all groups need some when a snapshot begins.
   void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer) {
@@ -986,7 +981,7 @@ class TypedTable final : public StateTable {
         prefetch_slots(group, first + kScanAhead);
         const std::size_t count = slots_left(space, group, scan_slot_, found, kBlock);
         looked += scan_slot_ - first;
-        capture_slots(space, group, found, count);
+        capture(space, group, count, [&](std::size_t i) -> Entry& { return group.slot(found[i]); });
       }
       hand_out(space, group);
     }
