@@ -17,12 +17,12 @@ constexpr Duration kStatusInterval = 100ms;
 // So many looks at its input that always had more for it: the task does not keep up.
 constexpr std::uint64_t kAlwaysBehind = 256;
 // How much longer than for a slice of its state a busy task works on rows before the next.
-constexpr int kRowsWhenCaughtUp = 2;
+constexpr int kRowsWhenCaughtUp = 4;
 constexpr int kRowsWhenBehind = 16;
-constexpr int kRowsWhenAlwaysBehind = 1;
 constexpr int kRowsWhenSettling = 4;
-// Slices of a snapshot at once when rows wait anyway: some 50 µs.
-constexpr int kSlicesWhenAlwaysBehind = 3;
+// When rows wait anyway: how much shorter, and so many slices of a snapshot at once, some 200 µs.
+constexpr int kStateWhenAlwaysBehind = 4;
+constexpr int kSlicesWhenAlwaysBehind = 12;
 
 }  // namespace
 
@@ -399,8 +399,10 @@ void Task::barrier_passed(const Barrier& barrier) {
   keeps_up_ = looks_behind_ < kAlwaysBehind;
   if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
   if (base_ && base_->checkpoint != barrier.base) base_.reset();
+  MemoryShare& memory = parts_.memory->snapshots();
+  if (!spare_buffers_) spare_buffers_ = std::make_shared<SpareBuffers>(memory);
   snapshot_ = std::make_unique<TaskSnapshot>(
-      checkpoint, base_, parts_.make_writer(checkpoint), *parts_.background, parts_.memory->snapshots(),
+      checkpoint, base_, parts_.make_writer(checkpoint), *parts_.background, memory, spare_buffers_,
       [listener = parts_.listener, id = parts_.id, checkpoint](SnapshotResult result) {
         listener->snapshot_done(id, checkpoint, std::move(result));
       });
@@ -415,7 +417,7 @@ void Task::barrier_passed(const Barrier& barrier) {
 
 // A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it. A task
 // that falls behind its input leaves it until it has caught up, so that rows wait for little. One that is always behind
-// is soonest through with it when it does much: rows that change an entry capture it as well, but at more.
+// gets it over with: a row that is the first to change an entry captures it as well, and at more than the scan does.
 bool Task::tend_state(bool busy) {
   if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();
@@ -425,13 +427,13 @@ bool Task::tend_state(bool busy) {
   bool again = snapshot_ ? scan_slice() : settle_slice();
   for (int i = 1; i < kSlicesWhenAlwaysBehind && again && snapshot_ && !keeps_up_; ++i) again = scan_slice();
   const SteadyTime now = parts_.clock->steady_now();
-  scan_again_ = now + rows_before_state() * (now - begun);
+  scan_again_ = now + time_for_rows(now - begun);
   return again;
 }
 
-int Task::rows_before_state() const {
-  if (keeps_up_) return looks_behind_ > 0 ? kRowsWhenBehind : kRowsWhenCaughtUp;
-  return snapshot_ ? kRowsWhenAlwaysBehind : kRowsWhenSettling;
+SteadyTime::duration Task::time_for_rows(SteadyTime::duration state) const {
+  if (keeps_up_) return state * (looks_behind_ > 0 ? kRowsWhenBehind : kRowsWhenCaughtUp);
+  return snapshot_ ? state / kStateWhenAlwaysBehind : state * kRowsWhenSettling;
 }
 
 bool Task::scan_slice() {

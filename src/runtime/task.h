@@ -151,7 +151,7 @@ class Task final : public Waker, public ChainListener {
   // A chain in the middle of something has entries where it found them: nothing settles.
   bool tends_state() const { return snapshot_ || (!settling_.empty() && chain_->idle()); }
   bool tend_state(bool busy);
-  int rows_before_state() const;
+  SteadyTime::duration time_for_rows(SteadyTime::duration state) const;
   bool scan_slice();
   bool settle_slice();
   bool room_came();
@@ -162,6 +162,7 @@ class Task final : public Waker, public ChainListener {
   std::unique_ptr<detail::ColdQueue> cold_;  // null: there is no cold tier; outlives the operators
   std::unique_ptr<Chain> chain_;
   std::unique_ptr<InputGate> gate_;
+  std::shared_ptr<SpareBuffers> spare_buffers_;  // of snapshots; null before the first
   std::unique_ptr<TaskSnapshot> snapshot_;
   std::vector<StateTable*> settling_;  // after a snapshot: those that are not done yet
   std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun

@@ -3,7 +3,6 @@
 #include <exception>
 #include <utility>
 
-#include "base/mutex.h"
 #include "base/planted_bug.h"
 
 namespace levada {
@@ -14,17 +13,11 @@ constexpr std::size_t kSlotsPerScan = 4096;
 // Blocks go to the background so many bytes at a time: to wake its thread costs as much as to write tens of
 // thousands of bytes.
 constexpr std::size_t kHeldBytes = 512 * 1024;
-// Buffers kept for blocks to come, those of common blocks: about as many as kHeldBytes has of them, twice.
-constexpr std::size_t kSparesMax = 32;
-constexpr std::size_t kSpareBytesMin = 16 * 1024;
-constexpr std::size_t kSpareBytesMax = 64 * 1024;
 
 }  // namespace
 
 // What the background jobs share; dies with the last of them.
 struct TaskSnapshot::Writing {
-  Writing() { spares.reserve(kSparesMax); }
-
   std::unique_ptr<StateFileWriter> writer;
   Done done;
   std::shared_ptr<SnapshotBase> next;
@@ -33,21 +26,7 @@ struct TaskSnapshot::Writing {
   std::atomic<bool> aborted{false};
   detail::ColdQueue::Ticket cold_ticket;  // null: there is no cold tier
   std::shared_ptr<ColdFilesWriter> cold;  // belongs to the ticket's work until that is done
-  Mutex mutex;
-  std::vector<Bytes> spares LEVADA_GUARDED_BY(mutex);  // with room for all
-
-  void add_spare(Bytes& bytes) {
-    if (bytes.capacity() < kSpareBytesMin || bytes.capacity() > kSpareBytesMax) return;
-    MutexLock lock(mutex);
-    if (spares.size() < kSparesMax) spares.push_back(std::move(bytes));
-  }
-  Bytes take_spare() {
-    MutexLock lock(mutex);
-    if (spares.empty()) return {};
-    Bytes bytes = std::move(spares.back());
-    spares.pop_back();
-    return bytes;
-  }
+  std::shared_ptr<SpareBuffers> spares;
 
   bool wanted() const { return error.empty() && !aborted.load(std::memory_order_acquire); }
   // Returns the bytes written; after a failure nothing more is.
@@ -84,7 +63,7 @@ class TaskSnapshot::HeldBlocks final {
     for (auto& [table, block] : blocks_) {
       written += writing.run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
     }
-    for (auto& [table, block] : blocks_) writing.add_spare(block.bytes);
+    for (auto& [table, block] : blocks_) writing.spares->put(block.bytes);
     blocks_.clear();
     memory_.release(std::exchange(bytes_, 0));
     return written;
@@ -116,7 +95,7 @@ class TaskSnapshot::Blocks final : public BlockSink {
       : snapshot_(snapshot), table_(table), base_(base) {}
 
   void block(StateBlock&& block) override { snapshot_.put_block(table_, std::move(block)); }
-  Bytes spare() override { return snapshot_.writing_->take_spare(); }
+  Bytes spare() override { return snapshot_.writing_->spares->take(); }
   bool keep(std::int64_t name_space, CheckpointId changed_after) override {
     if (base_ == nullptr) return false;
     const bool changed = changed_after >= snapshot_.base_->checkpoint;
@@ -137,7 +116,7 @@ class TaskSnapshot::Blocks final : public BlockSink {
 
 TaskSnapshot::TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const SnapshotBase> base,
                            std::unique_ptr<StateFileWriter> writer, BackgroundQueue& background,
-                           MemoryShare& memory, Done done)
+                           MemoryShare& memory, std::shared_ptr<SpareBuffers> spares, Done done)
     : checkpoint_(checkpoint),
       base_(std::move(base)),
       writing_(std::make_shared<Writing>()),
@@ -146,6 +125,7 @@ TaskSnapshot::TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const Snapsh
       context_(std::make_unique<Context>(*this)) {
   writing_->writer = std::move(writer);
   writing_->done = std::move(done);
+  writing_->spares = std::move(spares);
   writing_->next = std::make_shared<SnapshotBase>(checkpoint);
 }
 

@@ -4,7 +4,7 @@
 // to what has them.
 //
 // Threads:  of its task, except for the jobs on the background queue, which own what they use. The buffers of
-// written blocks come back from them.
+// written blocks come back from them, for this and for the next snapshots.
 #pragma once
 
 #include <atomic>
@@ -21,6 +21,7 @@
 #include "levada/state_backend.h"
 #include "checkpoint/background.h"
 #include "levada/detail/cold_queue.h"
+#include "runtime/spare_buffers.h"
 
 namespace levada {
 
@@ -38,7 +39,7 @@ class TaskSnapshot final {
   /// `base` is that of the newest committed checkpoint; null: there is none, everything is written.
   TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const SnapshotBase> base,
                std::unique_ptr<StateFileWriter> writer, BackgroundQueue& background,
-               MemoryShare& memory, Done done);
+               MemoryShare& memory, std::shared_ptr<SpareBuffers> spares, Done done);
   ~TaskSnapshot();
 
   CheckpointId checkpoint() const noexcept { return checkpoint_; }

@@ -1,12 +1,14 @@
 // What checkpoints cost a job with much state: a rolling sum by key, without and with a checkpoint each
 // second, in turn. Throughput and the gaps between batches at full speed, latency at half of it, the restore, and what
 // a checkpoint writes after a hundredth of the keys was touched. With state in memory, then with state in RocksDB.
+// Memory's speed changes within minutes where others use it, too: so many short rounds, and the median of their ratios.
 //
-//   checkpoints_bench [--state memory|rocksdb] [--keys N] [--seconds N] [--warm-up N]
+//   checkpoints_bench [--state memory|rocksdb] [--keys N] [--rounds N] [--seconds N] [--warm-up N]
 //
 // Prints lines of key=value with what is allowed. Exit code: 1 when a count is wrong after the restart.
 #include <cinttypes>
 #include <cstdio>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -35,8 +37,9 @@ enum class Backend { kMemory, kRocksDb };
 struct Options {
   std::vector<Backend> backends = {Backend::kMemory, Backend::kRocksDb};
   std::uint64_t keys = 10'000'000;
-  Duration measured = 210s;
-  Duration warm_up = 20s;
+  int rounds = 7;
+  Duration measured = 30s;
+  Duration warm_up = 10s;
 };
 
 double ms(Duration duration) { return static_cast<double>(duration.count()) / 1000; }
@@ -50,6 +53,19 @@ void print_delays(const char* name, const Delays& delays) {
   std::printf("%s_ms p50=%.3f p99=%.3f p99.9=%.3f p99.99=%.3f max=%.3f count=%" PRIu64 "\n", name,
               ms(delays.percentile(0.5)), ms(delays.percentile(0.99)), ms(delays.percentile(0.999)),
               ms(delays.percentile(0.9999)), ms(delays.max()), delays.count());
+}
+
+/// Without and with checkpoints, in turn.
+struct Round {
+  RollingResult without;
+  RollingResult with;
+};
+
+template <class Ratio>
+double median_ratio(const std::vector<Round>& rounds, Ratio ratio) {
+  std::vector<double> ratios;
+  for (const Round& round : rounds) ratios.push_back(ratio(round));
+  return median(ratios);
 }
 
 /// Of one backend.
@@ -79,43 +95,46 @@ class Measurement {
     KeyCounts counts(kCheckedKeys);
     return run(rate, directory, counts);
   }
-  void print_full_speed(const RollingResult& without, const RollingResult& with) const;
+  void full_speed(const std::string& folder);
+  void half_speed(const std::string& folder);
   void restore(const std::string& folder, KeyCounts counts) const;
   void measure_increments() const;
+  void print_medians() const;
 
   const Options& options_;
   const Backend backend_;
   const levada::testing::TempDir folder_;
+  std::vector<Round> full_, half_;
 };
 
-void Measurement::print_full_speed(const RollingResult& without, const RollingResult& with) const {
-  const double ratio = with.rows_per_s / without.rows_per_s;
-  const double least = options_.keys < kLargeKeys ? 0.95 : backend_ == Backend::kMemory ? 0.85 : 0.9;
-  std::printf("throughput rows_per_s=%.0f with=%.0f ratio=%.3f least=%.2f %s ns_per_row=%.2f "
-              "with_ns_per_row=%.2f checkpoints=%" PRIu64 " bytes=%" PRIu64 " duration_s=%.3f\n",
-              without.rows_per_s, with.rows_per_s, ratio, least, verdict(ratio >= least),
-              without.cpu_ns_per_row, with.cpu_ns_per_row, with.checkpoints, with.bytes_per_checkpoint,
-              with.checkpoint_s);
-  print_delays("gaps", without.gaps);
-  print_delays("gaps_with", with.gaps);
-  const Duration more = with.gaps.percentile(0.999) - without.gaps.percentile(0.999);
-  std::printf("gap p99.9_more_ms=%.3f limit=%.3f %s\n", ms(more), ms(kGapLimit),
-              verdict(more <= kGapLimit));
+void Measurement::full_speed(const std::string& folder) {
+  KeyCounts counts(kCheckedKeys);
+  const Round& round = full_.emplace_back(Round{run(0, ""), run(0, folder, counts)});
+  std::printf("full rows_per_s=%.0f with=%.0f ns_per_row=%.2f with_ns_per_row=%.2f checkpoints=%" PRIu64
+              " bytes=%" PRIu64 " duration_s=%.3f\n",
+              round.without.rows_per_s, round.with.rows_per_s, round.without.cpu_ns_per_row,
+              round.with.cpu_ns_per_row, round.with.checkpoints, round.with.bytes_per_checkpoint,
+              round.with.checkpoint_s);
+  print_delays("gaps", round.without.gaps);
+  print_delays("gaps_with", round.with.gaps);
+  restore(folder, std::move(counts));
+  std::filesystem::remove_all(folder);
 }
 
-void print_half_speed(const RollingResult& without, const RollingResult& with, double rate) {
-  print_delays("latency", without.latency);
-  print_delays("latency_with", with.latency);
-  const double ratio = ms(with.latency.percentile(0.999)) / ms(without.latency.percentile(0.999));
-  std::printf("latency rate=%.0f p99.9_ratio=%.2f limit=%.1f %s checkpoints=%" PRIu64 "\n", rate, ratio,
-              kLatencyLimit, verdict(ratio <= kLatencyLimit), with.checkpoints);
+void Measurement::half_speed(const std::string& folder) {
+  const double rate = full_.back().without.rows_per_s / 2;
+  const Round& round = half_.emplace_back(Round{run(rate, ""), run(rate, folder)});
+  std::printf("half rate=%.0f checkpoints=%" PRIu64 "\n", rate, round.with.checkpoints);
+  print_delays("latency", round.without.latency);
+  print_delays("latency_with", round.with.latency);
+  std::filesystem::remove_all(folder);
 }
 
-// The state of `folder`, with the counts that belong to it, is restored by a run of a second.
+// The state of `folder`, with the counts that belong to it, is restored by a run of some seconds.
 void Measurement::restore(const std::string& folder, KeyCounts counts) const {
   const RollingResult again = run_rolling({.keys = options_.keys,
                                            .warm_up = 0s,
-                                           .measured = 1s + 30s,
+                                           .measured = 5s,
                                            .directory = folder,
                                            .state = state()},
                                           counts);
@@ -136,21 +155,32 @@ void Measurement::measure_increments() const {
   std::printf(" median_part=%.3f limit=%.2f %s\n", part, kIncrementLimit, verdict(part <= kIncrementLimit));
 }
 
+void Measurement::print_medians() const {
+  const double least = options_.keys < kLargeKeys ? 0.95 : backend_ == Backend::kMemory ? 0.85 : 0.9;
+  const double ratio =
+      median_ratio(full_, [](const Round& round) { return round.with.rows_per_s / round.without.rows_per_s; });
+  std::printf("throughput ratio=%.3f least=%.2f %s\n", ratio, least, verdict(ratio >= least));
+  const double more = median_ratio(full_, [](const Round& round) {
+    return ms(round.with.gaps.percentile(0.999) - round.without.gaps.percentile(0.999));
+  });
+  std::printf("gap p99.9_more_ms=%.3f limit=%.3f %s\n", more, ms(kGapLimit), verdict(more <= ms(kGapLimit)));
+  const double later = median_ratio(half_, [](const Round& round) {
+    return ms(round.with.latency.percentile(0.999)) / ms(round.without.latency.percentile(0.999));
+  });
+  std::printf("latency p99.9_ratio=%.2f limit=%.1f %s\n", later, kLatencyLimit, verdict(later <= kLatencyLimit));
+}
+
 void Measurement::run() {
-  std::printf("state=%s keys=%" PRIu64 " seconds=%.0f\n", backend_ == Backend::kMemory ? "memory" : "rocksdb",
-              options_.keys, std::chrono::duration<double>(options_.measured).count());
+  std::printf("state=%s keys=%" PRIu64 " rounds=%d seconds=%.0f\n",
+              backend_ == Backend::kMemory ? "memory" : "rocksdb", options_.keys, options_.rounds,
+              std::chrono::duration<double>(options_.measured).count());
   if (backend_ == Backend::kRocksDb) measure_increments();  // state in memory is written as a whole each time
-  std::fflush(stdout);
-  const RollingResult without = run(0, "");
-  KeyCounts counts(kCheckedKeys);
-  const RollingResult with = run(0, folder_ / "full", counts);
-  print_full_speed(without, with);
-  restore(folder_ / "full", counts);
-  std::fflush(stdout);
-  const double half = without.rows_per_s / 2;
-  const RollingResult paced = run(half, "");
-  const RollingResult paced_with = run(half, folder_ / "half");
-  print_half_speed(paced, paced_with, half);
+  for (int i = 0; i < options_.rounds; ++i) {
+    full_speed(folder_ / ("full-" + std::to_string(i)));
+    half_speed(folder_ / ("half-" + std::to_string(i)));
+    std::fflush(stdout);
+  }
+  print_medians();
   std::fflush(stdout);
 }
 
@@ -161,6 +191,8 @@ Options parse(int argc, char** argv) {
       options.backends = {value == "memory" ? Backend::kMemory : Backend::kRocksDb};
     } else if (word == "--keys") {
       options.keys = std::stoull(value);
+    } else if (word == "--rounds") {
+      options.rounds = std::stoi(value);
     } else if (word == "--seconds") {
       options.measured = std::chrono::seconds{std::stoi(value)};
     } else if (word == "--warm-up") {
@@ -170,6 +202,7 @@ Options parse(int argc, char** argv) {
     }
     return true;
   });
+  if (options.rounds < 1) throw std::runtime_error("--rounds: at least 1");
   return options;
 }
 
