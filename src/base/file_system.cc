@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -64,6 +66,15 @@ class LocalWritableFile final : public WritableFile {
     }
   }
 
+  // In one call; how much of it: nothing after an error.
+  std::size_t append_some(std::string_view bytes) noexcept {
+    const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
+    return written < 0 ? 0 : static_cast<std::size_t>(written);
+  }
+
+  // Whether what is written from now on passes by the system's cache; false: the file system cannot.
+  bool set_direct(bool direct) noexcept { return ::fcntl(fd_.get(), F_SETFL, direct ? O_DIRECT : 0) == 0; }
+
   void sync() override {
     // Of the metadata only the length is needed, which this includes.
     if (::fdatasync(fd_.get()) != 0) throw_file_error("sync", path_, errno);
@@ -77,6 +88,64 @@ class LocalWritableFile final : public WritableFile {
  private:
   Descriptor fd_;
   std::string path_;
+};
+
+// Whole buffers go to the disk directly. Where that is not possible, and for the rest at the end, as usual.
+class LocalLargeFile final : public WritableFile {
+ public:
+  LocalLargeFile(Descriptor fd, std::string path)
+      : file_(std::move(fd), std::move(path)), buffer_(static_cast<char*>(::operator new(kBufferBytes, kAlignment))) {}
+  ~LocalLargeFile() override { ::operator delete(buffer_, kAlignment); }
+  LocalLargeFile(const LocalLargeFile&) = delete;
+  LocalLargeFile& operator=(const LocalLargeFile&) = delete;
+
+  void append(std::string_view bytes) override {
+    while (!bytes.empty()) {
+      const std::size_t count = std::min(kBufferBytes - used_, bytes.size());
+      std::memcpy(buffer_ + used_, bytes.data(), count);
+      used_ += count;
+      bytes.remove_prefix(count);
+      if (used_ == kBufferBytes) write_whole();
+    }
+  }
+  void sync() override {
+    write_rest();
+    file_.sync();
+  }
+  void close() override {
+    write_rest();
+    file_.close();
+  }
+
+ private:
+  // As much as virtual disks take at once; file systems want multiples of their blocks, from such addresses.
+  static constexpr std::size_t kBufferBytes = 512 * 1024;
+  static constexpr std::align_val_t kAlignment{4096};
+
+  void write_whole() {
+    std::string_view left(buffer_, kBufferBytes);
+    if (possible_ && !direct_) direct_ = file_.set_direct(true);
+    if (direct_) left.remove_prefix(file_.append_some(left));
+    if (!left.empty()) {
+      // Not here, or not all of it: then what is left is no whole part any more, or there is an error to report.
+      possible_ = false;
+      write_buffered(left);
+    }
+    used_ = 0;
+  }
+  void write_rest() {
+    if (used_ > 0) write_buffered({buffer_, std::exchange(used_, 0)});
+  }
+  void write_buffered(std::string_view bytes) {
+    if (std::exchange(direct_, false)) file_.set_direct(false);
+    file_.append(bytes);
+  }
+
+  LocalWritableFile file_;
+  char* buffer_;
+  std::size_t used_ = 0;
+  bool direct_ = false;
+  bool possible_ = true;
 };
 
 class LocalReadableFile final : public ReadableFile {
@@ -130,6 +199,11 @@ class LocalFileSystem final : public FileSystem {
   std::unique_ptr<WritableFile> create_readable(const std::string& path) override {
     return std::make_unique<LocalWritableFile>(
         open_or_throw("create", path, O_WRONLY | O_CREAT | O_EXCL, kReadableFileMode), path);
+  }
+
+  std::unique_ptr<WritableFile> create_large(const std::string& path) override {
+    return std::make_unique<LocalLargeFile>(
+        open_or_throw("create", path, O_WRONLY | O_CREAT | O_EXCL), path);
   }
 
   std::unique_ptr<ReadableFile> open(const std::string& path) override {

@@ -64,6 +64,10 @@ class FileSystem {
   virtual std::unique_ptr<WritableFile> create_readable(const std::string& path) {
     return create(path);
   }
+  /// Creates a file (0600) of which many megabytes are written, and not soon read: past the system's cache of files,
+  /// where the file system can, so that nothing of the host's leaves that cache. append() may keep some of it until
+  /// sync() or close().
+  virtual std::unique_ptr<WritableFile> create_large(const std::string& path) { return create(path); }
   /// Opens a regular file; follows no symbolic link in the last part of the path.
   virtual std::unique_ptr<ReadableFile> open(const std::string& path) = 0;
   /// What has that name; empty when nothing has.

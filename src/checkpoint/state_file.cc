@@ -40,6 +40,8 @@ constexpr std::size_t kHeadBytes = 8;
 constexpr std::size_t kFooterBytes = 8 + 4 + kHeadBytes;
 // What is collected before it is written: one system call for many small blocks.
 constexpr std::size_t kWriteBytes = 256 * 1024;
+// A block beyond this is written as it is.
+constexpr std::size_t kCopiedBytesMax = 16 * 1024;
 constexpr std::size_t kVerifyBytes = 1024 * 1024;
 
 void put_head(Bytes& out) {
@@ -199,6 +201,11 @@ std::uint64_t StateFileWriter::size_bytes() const noexcept {
 void StateFileWriter::append(std::string_view bytes) {
   contents_->hasher.add(bytes);
   contents_->length += bytes.size();
+  if (contents_->file && bytes.size() >= kCopiedBytesMax) {
+    spill();
+    contents_->file->append(bytes);
+    return;
+  }
   contents_->pending.append(bytes);
   const std::size_t keep = contents_->file ? kWriteBytes : kInlineBytesMax;
   if (contents_->pending.size() > keep) spill();
@@ -206,7 +213,7 @@ void StateFileWriter::append(std::string_view bytes) {
 
 void StateFileWriter::spill() {
   if (!contents_->file) {
-    contents_->file = files_.create(temporary_path_);
+    contents_->file = files_.create_large(temporary_path_);
     LEVADA_FAILPOINT("checkpoint.state.created", kWrite);
   }
   contents_->file->append(contents_->pending);

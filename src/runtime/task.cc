@@ -14,7 +14,8 @@ namespace {
 
 // How often a busy task brings its texts for the status up to date.
 constexpr Duration kStatusInterval = 100ms;
-// So many looks at its input that always had more for it: the task does not keep up.
+// So many looks at its input, and all since the barrier before, had more for it: the task does not keep up. One that
+// makes up for a stall does.
 constexpr std::uint64_t kAlwaysBehind = 256;
 // How much longer than for a slice of its state a busy task works on rows before the next.
 constexpr int kRowsWhenCaughtUp = 4;
@@ -254,7 +255,7 @@ StepResult Task::poll_source() {
   running_source_ = true;
   const PollResult result = parts_.source->poll(*batch);
   running_source_ = false;
-  looks_behind_ = result == PollResult::kMore ? looks_behind_ + 1 : 0;
+  note_look(result == PollResult::kMore);
   source_done_ = source_done_ || result == PollResult::kFinished;
   if (batch->empty()) {
     parts_.source_out->recycle(std::move(batch));
@@ -266,6 +267,11 @@ StepResult Task::poll_source() {
   parts_.source_counters->rows_out.add(batch->size());
   chain_->push_batch(0, std::move(batch), nullptr, parts_.source_out.get());
   return StepResult::kProgress;
+}
+
+void Task::note_look(bool behind) {
+  looks_behind_ = behind ? looks_behind_ + 1 : 0;
+  caught_up_ = caught_up_ || !behind;
 }
 
 // Event time follows the rows it was made from, before any other row; after the last time, the end.
@@ -322,7 +328,8 @@ void Task::note_alignment() {
 
 StepResult Task::poll_gate() {
   GateEvent event = gate_->poll();
-  looks_behind_ = event.kind != GateEvent::Kind::kNothing ? looks_behind_ + 1 : 0;
+  const bool behind = event.kind != GateEvent::Kind::kNothing;
+  if (behind || !gate_->aligner().aligning()) note_look(behind);  // else there may be more that is held back
   const SteadyTime aligning_since = aligning_since_;
   note_alignment();
   switch (event.kind) {
@@ -396,7 +403,7 @@ void Task::barrier_passed(const Barrier& barrier) {
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
   settling_.clear();
-  keeps_up_ = looks_behind_ < kAlwaysBehind;
+  keeps_up_ = std::exchange(caught_up_, false) || looks_behind_ < kAlwaysBehind;
   if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
   if (base_ && base_->checkpoint != barrier.base) base_.reset();
   MemoryShare& memory = parts_.memory->snapshots();

@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <string>
+#include <vector>
+
 #include "levada/error.h"
 
 #include "support/child_process.h"
@@ -63,6 +66,52 @@ TEST_F(LocalFileSystem, WritesAFileThatReadsBack) {
   Bytes part;
   files_.open(path)->read(2, 4, part);
   EXPECT_EQ(part, "e xx");
+}
+
+TEST_F(LocalFileSystem, WritesLargeFilesOfAnySizeInAnyParts) {
+  constexpr std::size_t kBuffer = 512 * 1024;
+  // Files in memory may have no way past the cache.
+  const bool in_memory = ::access("/dev/shm", W_OK) == 0;
+  const std::string memory_prefix = "/dev/shm/levada-test-" + std::to_string(::getpid()) + "-";
+  int number = 0;
+  for (const std::size_t size : {std::size_t{0}, std::size_t{100}, kBuffer - 1, kBuffer, kBuffer + 1, 5 * kBuffer + 777}) {
+    Bytes content;
+    for (std::size_t i = 0; i < size; ++i) content += static_cast<char>(i * 2654435761u >> 13);
+    for (const std::size_t part : {std::size_t{33'000}, kBuffer, 2 * kBuffer + 5}) {
+      for (const bool synced : {true, false}) {
+        std::vector<std::string> paths = {directory_ / std::to_string(++number)};
+        if (in_memory) paths.push_back(memory_prefix + std::to_string(number));
+        for (const std::string& path : paths) {
+          const auto file = files_.create_large(path);
+          for (std::size_t at = 0; at < size; at += part) file->append(std::string_view(content).substr(at, part));
+          if (synced) file->sync();
+          file->close();
+          EXPECT_TRUE(files_.read_file(path) == content) << path << " size " << size << " part " << part;
+          EXPECT_EQ(mode_of(path), 0600u);
+          EXPECT_THAT(error_of([&] { files_.create_large(path); }), HasSubstr(path));
+          files_.remove(path);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LocalFileSystem, ALargeFileOnAFullDiskIsAnError) {
+  const std::string path = directory_ / "a";
+  const auto file = files_.create_large(path);
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit little = before;
+  little.rlim_cur = 700'000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &little), 0);
+  const std::string error = error_of([&] {
+    for (int i = 0; i < 4; ++i) file->append(std::string(512 * 1024, 'x'));
+    file->sync();
+  });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_THAT(error, AllOf(HasSubstr("write"), HasSubstr(path)));
 }
 
 TEST_F(LocalFileSystem, GivesNobodyElseAccessWhateverTheUmask) {
