@@ -3,7 +3,7 @@
 //
 // Threads:    any.
 // Lifetime:   borrows the share.
-// Invariants: what is kept is charged, and was kept while half of the share was free.
+// Invariants: what is kept is charged, and was kept while half of the share was free but for the task's own blocks.
 #pragma once
 
 #include <cstddef>
@@ -27,10 +27,12 @@ class SpareBuffers {
   SpareBuffers(const SpareBuffers&) = delete;
   SpareBuffers& operator=(const SpareBuffers&) = delete;
 
-  /// Keeps the buffer when it is a common block's and there is room.
-  void put(Bytes& bytes) {
+  /// Keeps the buffer when it is a common block's and there is room. `held_bytes` are charged for the task's blocks
+  /// that are not written yet, this one included: they become spares, too, so they take no room.
+  void put(Bytes& bytes, std::size_t held_bytes) {
     const std::size_t size = bytes.capacity();
-    if (size < kBytesMin || size > kBytesMax || memory_.used_bytes() + size > memory_.limit_bytes() / 2) return;
+    if (size < kBytesMin || size > kBytesMax) return;
+    if (memory_.used_bytes() + size > memory_.limit_bytes() / 2 + held_bytes) return;
     MutexLock lock(mutex_);
     try {
       spares_.push_back(std::move(bytes));

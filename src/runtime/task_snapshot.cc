@@ -13,6 +13,9 @@ constexpr std::size_t kSlotsPerScan = 4096;
 // Blocks go to the background so many bytes at a time: to wake its thread costs as much as to write tens of
 // thousands of bytes.
 constexpr std::size_t kHeldBytes = 512 * 1024;
+// The scan is not so far ahead of the background that blocks leave the caches before they are written, or want new
+// memory each time.
+constexpr std::size_t kHeldBytesMax = 16 * 1024 * 1024;
 
 }  // namespace
 
@@ -27,6 +30,7 @@ struct TaskSnapshot::Writing {
   detail::ColdQueue::Ticket cold_ticket;  // null: there is no cold tier
   std::shared_ptr<ColdFilesWriter> cold;  // belongs to the ticket's work until that is done
   std::shared_ptr<SpareBuffers> spares;
+  std::atomic<std::size_t> held_bytes{0};  // charged for blocks that are not written yet
 
   bool wanted() const { return error.empty() && !aborted.load(std::memory_order_acquire); }
   // Returns the bytes written; after a failure nothing more is.
@@ -45,8 +49,9 @@ struct TaskSnapshot::Writing {
 // Blocks on their way to the background, charged until they are written or given up.
 class TaskSnapshot::HeldBlocks final {
  public:
-  explicit HeldBlocks(MemoryShare& memory) : memory_(memory) {}
-  ~HeldBlocks() { memory_.release(bytes_); }
+  HeldBlocks(MemoryShare& memory, std::atomic<std::size_t>& held_by_task)
+      : memory_(memory), held_by_task_(held_by_task) {}
+  ~HeldBlocks() { release(); }
   HeldBlocks(const HeldBlocks&) = delete;
   HeldBlocks& operator=(const HeldBlocks&) = delete;
 
@@ -54,6 +59,7 @@ class TaskSnapshot::HeldBlocks final {
     const std::size_t bytes = block.bytes.capacity();
     blocks_.emplace_back(table, std::move(block));
     memory_.acquire(bytes);
+    held_by_task_ += bytes;
     bytes_ += bytes;
   }
   std::size_t bytes() const { return bytes_; }
@@ -63,14 +69,20 @@ class TaskSnapshot::HeldBlocks final {
     for (auto& [table, block] : blocks_) {
       written += writing.run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
     }
-    for (auto& [table, block] : blocks_) writing.spares->put(block.bytes);
+    for (auto& [table, block] : blocks_) writing.spares->put(block.bytes, held_by_task_);
     blocks_.clear();
-    memory_.release(std::exchange(bytes_, 0));
+    release();
     return written;
   }
 
  private:
+  void release() {
+    held_by_task_ -= bytes_;
+    memory_.release(std::exchange(bytes_, 0));
+  }
+
   MemoryShare& memory_;
+  std::atomic<std::size_t>& held_by_task_;  // of the snapshot that the blocks are of
   std::size_t bytes_ = 0;
   std::vector<std::pair<std::uint32_t, StateBlock>> blocks_;
 };
@@ -181,7 +193,7 @@ void TaskSnapshot::keep(std::uint32_t table, std::vector<Kept> kept) {
 }
 
 void TaskSnapshot::put_block(std::uint32_t table, StateBlock&& block) {
-  if (!held_) held_ = std::make_shared<HeldBlocks>(memory_);
+  if (!held_) held_ = std::make_shared<HeldBlocks>(memory_, writing_->held_bytes);
   held_->add(table, std::move(block));
   if (held_->bytes() >= kHeldBytes) hand_over();
 }
@@ -194,7 +206,7 @@ void TaskSnapshot::hand_over() {
 TaskSnapshot::Scan TaskSnapshot::scan() {
   for (Capturing& capturing : tables_) {
     if (capturing.done) continue;
-    if (memory_.used_bytes() > memory_.limit_bytes()) {
+    if (memory_.used_bytes() > memory_.limit_bytes() || writing_->held_bytes > kHeldBytesMax) {
       hand_over();
       return Scan::kWaitingWriter;
     }
