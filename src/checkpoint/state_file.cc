@@ -38,10 +38,6 @@ constexpr std::string_view kMagic = "LVSTATE";
 constexpr char kVersion = 1;
 constexpr std::size_t kHeadBytes = 8;
 constexpr std::size_t kFooterBytes = 8 + 4 + kHeadBytes;
-// What is collected before it is written: one system call for many small blocks.
-constexpr std::size_t kWriteBytes = 256 * 1024;
-// A block beyond this is written as it is.
-constexpr std::size_t kCopiedBytesMax = 16 * 1024;
 constexpr std::size_t kVerifyBytes = 1024 * 1024;
 
 void put_head(Bytes& out) {
@@ -96,7 +92,7 @@ Compression take_compression(View& in) {
 // ---- StateFileWriter
 
 struct StateFileWriter::Contents {
-  Bytes pending;                       // the end of what was put, not yet written
+  Bytes pending;                       // everything, while there is no file
   std::unique_ptr<WritableFile> file;  // null while everything is pending
   bool named = false;
   bool finished = false;
@@ -201,21 +197,14 @@ std::uint64_t StateFileWriter::size_bytes() const noexcept {
 void StateFileWriter::append(std::string_view bytes) {
   contents_->hasher.add(bytes);
   contents_->length += bytes.size();
-  if (contents_->file && bytes.size() >= kCopiedBytesMax) {
-    spill();
-    contents_->file->append(bytes);
-    return;
-  }
+  if (contents_->file) return contents_->file->append(bytes);
   contents_->pending.append(bytes);
-  const std::size_t keep = contents_->file ? kWriteBytes : kInlineBytesMax;
-  if (contents_->pending.size() > keep) spill();
+  if (contents_->pending.size() > kInlineBytesMax) begin_file();
 }
 
-void StateFileWriter::spill() {
-  if (!contents_->file) {
-    contents_->file = files_.create_large(temporary_path_);
-    LEVADA_FAILPOINT("checkpoint.state.created", kWrite);
-  }
+void StateFileWriter::begin_file() {
+  contents_->file = files_.create_large(temporary_path_);
+  LEVADA_FAILPOINT("checkpoint.state.created", kWrite);
   contents_->file->append(contents_->pending);
   contents_->pending.clear();
 }
@@ -281,7 +270,6 @@ void StateFileWriter::throw_given_up() const {
 }
 
 StateHandle StateFileWriter::finish_file() {
-  spill();
   LEVADA_FAILPOINT("checkpoint.state.written", kWrite);
   contents_->file->sync();
   LEVADA_FAILPOINT("checkpoint.state.synced", kWrite);

@@ -63,7 +63,7 @@ class StateFileWriter {
  private:
   struct Contents;
   void append(std::string_view bytes);
-  void spill();
+  void begin_file();
   void put_layout(Bytes& index) const;
   StateHandle finish_file();
   [[noreturn]] void throw_given_up() const;

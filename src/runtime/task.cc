@@ -21,9 +21,10 @@ constexpr std::uint64_t kAlwaysBehind = 256;
 constexpr int kRowsWhenCaughtUp = 4;
 constexpr int kRowsWhenBehind = 16;
 constexpr int kRowsWhenSettling = 4;
-// When rows wait anyway: how much shorter, and so many slices of a snapshot at once, some 200 µs.
-constexpr int kStateWhenAlwaysBehind = 4;
+// A task that is always behind takes so many slices of a snapshot at once, some 200 µs, and works on rows for this
+// part of their time.
 constexpr int kSlicesWhenAlwaysBehind = 12;
+constexpr int kPartWhenAlwaysBehind = 4;
 
 }  // namespace
 
@@ -440,7 +441,7 @@ bool Task::tend_state(bool busy) {
 
 SteadyTime::duration Task::time_for_rows(SteadyTime::duration state) const {
   if (keeps_up_) return state * (looks_behind_ > 0 ? kRowsWhenBehind : kRowsWhenCaughtUp);
-  return snapshot_ ? state / kStateWhenAlwaysBehind : state * kRowsWhenSettling;
+  return snapshot_ ? state / kPartWhenAlwaysBehind : state * kRowsWhenSettling;
 }
 
 bool Task::scan_slice() {

@@ -49,8 +49,8 @@ struct TaskSnapshot::Writing {
 // Blocks on their way to the background, charged until they are written or given up.
 class TaskSnapshot::HeldBlocks final {
  public:
-  HeldBlocks(MemoryShare& memory, std::atomic<std::size_t>& held_by_task)
-      : memory_(memory), held_by_task_(held_by_task) {}
+  HeldBlocks(MemoryShare& memory, std::atomic<std::size_t>& held_in_all)
+      : memory_(memory), held_in_all_(held_in_all) {}
   ~HeldBlocks() { release(); }
   HeldBlocks(const HeldBlocks&) = delete;
   HeldBlocks& operator=(const HeldBlocks&) = delete;
@@ -59,7 +59,7 @@ class TaskSnapshot::HeldBlocks final {
     const std::size_t bytes = block.bytes.capacity();
     blocks_.emplace_back(table, std::move(block));
     memory_.acquire(bytes);
-    held_by_task_ += bytes;
+    held_in_all_ += bytes;
     bytes_ += bytes;
   }
   std::size_t bytes() const { return bytes_; }
@@ -69,7 +69,7 @@ class TaskSnapshot::HeldBlocks final {
     for (auto& [table, block] : blocks_) {
       written += writing.run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
     }
-    for (auto& [table, block] : blocks_) writing.spares->put(block.bytes, held_by_task_);
+    for (auto& [table, block] : blocks_) writing.spares->put(block.bytes, held_in_all_);
     blocks_.clear();
     release();
     return written;
@@ -77,12 +77,12 @@ class TaskSnapshot::HeldBlocks final {
 
  private:
   void release() {
-    held_by_task_ -= bytes_;
+    held_in_all_ -= bytes_;
     memory_.release(std::exchange(bytes_, 0));
   }
 
   MemoryShare& memory_;
-  std::atomic<std::size_t>& held_by_task_;  // of the snapshot that the blocks are of
+  std::atomic<std::size_t>& held_in_all_;  // of the snapshot that the blocks are of
   std::size_t bytes_ = 0;
   std::vector<std::pair<std::uint32_t, StateBlock>> blocks_;
 };

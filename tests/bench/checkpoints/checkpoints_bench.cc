@@ -61,11 +61,11 @@ struct Round {
   RollingResult with;
 };
 
-template <class Ratio>
-double median_ratio(const std::vector<Round>& rounds, Ratio ratio) {
-  std::vector<double> ratios;
-  for (const Round& round : rounds) ratios.push_back(ratio(round));
-  return median(ratios);
+template <class Value>
+double median_of(const std::vector<Round>& rounds, Value value) {
+  std::vector<double> values;
+  for (const Round& round : rounds) values.push_back(value(round));
+  return median(values);
 }
 
 /// Of one backend.
@@ -134,7 +134,7 @@ void Measurement::half_speed(const std::string& folder) {
 void Measurement::restore(const std::string& folder, KeyCounts counts) const {
   const RollingResult again = run_rolling({.keys = options_.keys,
                                            .warm_up = 0s,
-                                           .measured = 5s,
+                                           .measured = 12s,  // more than it may take
                                            .directory = folder,
                                            .state = state()},
                                           counts);
@@ -158,13 +158,13 @@ void Measurement::measure_increments() const {
 void Measurement::print_medians() const {
   const double least = options_.keys < kLargeKeys ? 0.95 : backend_ == Backend::kMemory ? 0.85 : 0.9;
   const double ratio =
-      median_ratio(full_, [](const Round& round) { return round.with.rows_per_s / round.without.rows_per_s; });
+      median_of(full_, [](const Round& round) { return round.with.rows_per_s / round.without.rows_per_s; });
   std::printf("throughput ratio=%.3f least=%.2f %s\n", ratio, least, verdict(ratio >= least));
-  const double more = median_ratio(full_, [](const Round& round) {
+  const double more = median_of(full_, [](const Round& round) {
     return ms(round.with.gaps.percentile(0.999) - round.without.gaps.percentile(0.999));
   });
   std::printf("gap p99.9_more_ms=%.3f limit=%.3f %s\n", more, ms(kGapLimit), verdict(more <= ms(kGapLimit)));
-  const double later = median_ratio(half_, [](const Round& round) {
+  const double later = median_of(half_, [](const Round& round) {
     return ms(round.with.latency.percentile(0.999)) / ms(round.without.latency.percentile(0.999));
   });
   std::printf("latency p99.9_ratio=%.2f limit=%.1f %s\n", later, kLatencyLimit, verdict(later <= kLatencyLimit));
