@@ -1,5 +1,5 @@
 // SpareBuffers: the memory of blocks that are written, for those to come: also for the first ones of the next
-// snapshot. New memory is in no core's cache, and the system has to clear it.
+// snapshot. New memory the system has to clear first.
 //
 // Threads:    any.
 // Lifetime:   borrows the share.

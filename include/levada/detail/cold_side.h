@@ -163,13 +163,28 @@ class ColdSide {
     flights_.submit();
     changed_ = unchanged_ = 0;
   }
+  /// What a snapshot found when it captured some entries of a group.
+  struct Noted {
+    bool sampled = false;            ///< entries of the group are of the sample
+    bool ages = false;               ///< all entries are aged
+    std::uint32_t not_sampled = 0;   ///< but for those with one of these bits
+    std::size_t changed = 0, unchanged = 0;
+  };
+  Noted begin_noting(std::size_t group, std::size_t groups) const {
+    const bool few = groups < kSampledGroups;
+    return {.sampled = few || group % kSampledGroups == 0, .ages = ages_all_, .not_sampled = few ? kNoSample : 0};
+  }
   /// A snapshot captures a dirty or aged entry.
   template <class Entry>
-  void note_captured(Entry& entry) {
-    const bool sampled = (entry.meta & kNoSample) == 0;
-    if (!sampled && !ages_all_) return;
-    if (sampled) ++((entry.meta & kAged) != 0 ? unchanged_ : changed_);
-    entry.meta |= kAged;
+  static void note_captured(Entry& entry, Noted& noted) {
+    if (!noted.sampled && !noted.ages) return;
+    const bool sampled = noted.sampled && (entry.meta & noted.not_sampled) == 0;
+    if (sampled) ++((entry.meta & kAged) != 0 ? noted.unchanged : noted.changed);
+    if (sampled || noted.ages) entry.meta |= kAged;
+  }
+  void end_noting(const Noted& noted) {
+    changed_ += noted.changed;
+    unchanged_ += noted.unchanged;
   }
   void snapshot_ended() {
     const bool quiet = unchanged_ >= kTidyMin && changed_ * kTidyPart <= unchanged_;
@@ -211,6 +226,8 @@ class ColdSide {
   // where less than this part of the entries changes from one snapshot to the next.
   static constexpr std::size_t kTidyPart = 8;
   static constexpr std::size_t kTidyMin = 64;  // of the sample
+  // The sample: one group in so many, which costs the others nothing; where there are fewer, a part of all.
+  static constexpr std::size_t kSampledGroups = 32;
   static constexpr std::uint32_t kNoSample = 0xf << 4;  // of the tag: one entry in 16 has none of these bits
   static constexpr std::size_t kTidySlots = 2048;  // at a time: some tens of microseconds
 

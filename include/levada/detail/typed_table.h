@@ -34,6 +34,7 @@
 #include <vector>
 
 #include "levada/assert.h"
+#include "levada/detail/block_buffer.h"
 #include "levada/detail/cold_side.h"
 #include "levada/detail/key_groups.h"
 #include "levada/detail/slot_memory.h"
@@ -135,8 +136,7 @@ class TypedTable final : public StateTable {
 
   /// What a snapshot captured of one group and has not handed out yet.
   struct CaptureBuffer {
-    Bytes bytes;           // kBounded: [0, used) is written, what is behind it is room
-    std::size_t used = 0;
+    BlockBuffer block;
     std::uint32_t count = 0;
     Bytes removed;  ///< keys that the cold tier has and the table says are gone
     std::uint32_t removed_count = 0;
@@ -516,7 +516,6 @@ class TypedTable final : public StateTable {
   static constexpr std::uint32_t kGenerationEnd = 1 << (32 - kGenerationShift);
   static constexpr std::size_t kSlotsMin = 8;
   static constexpr std::size_t kSmallBytes = std::size_t{256} << 10;
-  static constexpr std::size_t kBlockBytes = 32 * 1024;
   static constexpr std::size_t kSparesMax = 16;
   static constexpr std::size_t kAdvanceBytes = 16 * 1024;
   static constexpr std::size_t kOverdrawBytes = 1024 * 1024;
@@ -534,6 +533,10 @@ class TypedTable final : public StateTable {
   // The encodings of entries are bounded, so a snapshot writes them without asking for room each time.
   static constexpr bool kBounded = !Key::kInArena && !Expires<V> && BoundedEncoding<K> && BoundedEncoding<V>;
   static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
+  // So many of them are written at once: a stage's worth.
+  static constexpr std::size_t captured_max() {
+    return std::clamp<std::size_t>(BlockBuffer::kStageBytes / std::max<std::size_t>(encoded_max(), 1), 1, kBlock);
+  }
 
   template <class Wanted>
   static std::size_t list_slots(const Group& group, std::size_t& slot, std::uint32_t* found,
@@ -857,81 +860,74 @@ class TypedTable final : public StateTable {
     capture(space, group, 1, [&entry](std::size_t) -> Entry& { return entry; });
   }
 
-  // Appends the values of entries as they are now, before anybody changes them. REQUIRES: count <= kBlock.
+  // Appends the values of entries as they are now, before anybody changes them.
   template <class EntryAt>
   void capture(Space& space, Group& group, std::size_t count, EntryAt entry_at) {
-    CaptureBuffer& buffer = buffer_of(space, group);
+    const std::size_t index = index_of(space, group);
+    CaptureBuffer& buffer = space.captured[index];
+    auto noted = cold_ ? cold_->begin_noting(index, space.groups.size()) : typename Cold::Noted{};
+    const std::uint32_t phase = space.phase;  // by value: what is written may lie anywhere
     if constexpr (kBounded) {
-      if (buffer.bytes.size() - buffer.used < count * encoded_max()) make_buffer_room(space, group, buffer);
-      char* const begin = buffer.bytes.data() + buffer.used;
-      char* at = begin;
-      std::uint32_t captured = 0;
-      for (std::size_t i = 0; i < count; ++i) {
-        Entry& entry = entry_at(i);
-        if (!begin_capture(space, group, entry)) continue;
-        at = put_parts(at, entry.key.key, entry.value);
-        ++captured;
+      for (std::size_t i = 0; i < count;) {
+        const std::size_t end = std::min(count, i + captured_max());
+        const std::size_t most = (end - i) * encoded_max();
+        if (!buffer.block.has_room(most)) make_buffer_room(space, group, buffer, most);
+        char* const begin = buffer.block.end();
+        char* at = begin;
+        std::uint32_t captured = 0;
+        for (; i < end; ++i) {
+          Entry& entry = entry_at(i);
+          if (!begin_capture(space, group, entry, phase, noted)) continue;
+          at = put_parts(at, entry.key.key, entry.value);
+          ++captured;
+        }
+        buffer.block.extend(static_cast<std::size_t>(at - begin));
+        buffer.count += captured;
+        // What follows may come a hundred rows later, and will not wait for its line then.
+        __builtin_prefetch(at + 64, 1);
       }
-      buffer.used += static_cast<std::size_t>(at - begin);
-      buffer.count += captured;
-      // What follows comes a hundred rows later, and will not wait for its line then.
-      __builtin_prefetch(at + 64, 1);
     } else {
       for (std::size_t i = 0; i < count; ++i) {
         Entry& entry = entry_at(i);
-        if (begin_capture(space, group, entry)) append(space, group, buffer, entry);
+        if (begin_capture(space, group, entry, phase, noted)) append(space, group, buffer, entry);
       }
     }
+    if (cold_) cold_->end_noting(noted);
   }
 
   // False: the snapshot does not want its value.
-  bool begin_capture(Space& space, Group& group, Entry& entry) {
-    mark_captured(space, entry);
+  bool begin_capture(Space& space, Group& group, Entry& entry, std::uint32_t phase, typename Cold::Noted& noted) {
+    entry.meta = (entry.meta & ~kCapturedBit) | phase;
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return false;
-    if (cold_) cold_->note_captured(entry);
+    Cold::note_captured(entry, noted);
     return true;
   }
 
-  // Room for kBlock entries. New memory is used a little at a time: all groups need some when a snapshot begins.
-  void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer) {
-    constexpr std::size_t kLeast = kBlock * encoded_max();
-    constexpr std::size_t kStep = std::max<std::size_t>(kLeast, 4096);
-    if (buffer.bytes.capacity() - buffer.used < kLeast) {
-      hand_out(space, group);
-      const std::size_t wanted = std::clamp(group.size * encoded_max(), kLeast, std::max(kLeast, kBlockBytes));
-      if (wanted >= kBlockBytes / 2) buffer.bytes = sink_->spare();
-      buffer.bytes.reserve(wanted);
-    }
-    const std::size_t step = std::min(buffer.used + kStep, buffer.bytes.capacity());
-    if (buffer.bytes.size() < step) buffer.bytes.resize(step);
+  void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer, std::size_t bytes) {
+    if (buffer.block.full()) hand_out(space, group);
+    // Rows come to all groups alike, which would otherwise want memory all at once.
+    constexpr std::size_t kStages = 8;
+    const std::size_t first_stage = BlockBuffer::kStageBytes / kStages * (1 + index_of(space, group) % kStages);
+    buffer.block.make_room(bytes, first_stage, group.size * encoded_max(), *sink_);
   }
 
   void append(Space& space, Group& group, CaptureBuffer& buffer, Entry& entry) {
-    // Of a group that will fill a good part of it.
-    if (buffer.count == 0 && group.size * sizeof(Entry) >= kBlockBytes / 2 &&
-        buffer.bytes.capacity() == Bytes().capacity()) {
-      buffer.bytes = sink_->spare();
-      buffer.bytes.clear();
-    }
+    Bytes& tail = buffer.block.tail();
+    const std::size_t before = tail.size();
+    entry.key.write(tail);
     if constexpr (Expires<V>) {
-      const std::size_t end = buffer.bytes.size();
-      entry.key.write(buffer.bytes);
-      if (!entry.value.write_unexpired(buffer.bytes, left_out_us_)) {
-        buffer.bytes.resize(end);
+      if (!entry.value.write_unexpired(tail, left_out_us_)) {
+        tail.resize(before);
         // Else what the tier has of the key, which is older, would be what the snapshot says.
         if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry);
         return;
       }
     } else {
-      entry.key.write(buffer.bytes);
-      Serde<V>::write(entry.value, buffer.bytes);
+      Serde<V>::write(entry.value, tail);
     }
-    // Room for all that are likely to follow: growing would copy them several times.
-    if (buffer.count++ == 0) {
-      const std::size_t size = buffer.bytes.size();
-      buffer.bytes.reserve(std::min(group.size * size, kBlockBytes) + size);
-    }
-    if (buffer.bytes.size() >= kBlockBytes) hand_out(space, group);
+    ++buffer.count;
+    buffer.block.appended((tail.size() - before) * group.size, *sink_);
+    if (buffer.block.full()) hand_out(space, group);
   }
 
   // What a snapshot wants of an entry that the cold tier may have; true: its value.
@@ -946,29 +942,32 @@ class TypedTable final : public StateTable {
     CaptureBuffer& buffer = buffer_of(space, group);
     entry.key.write(buffer.removed);
     ++buffer.removed_count;
-    if (buffer.removed.size() >= kBlockBytes) {
-      hand_out(space, group, buffer.removed, buffer.removed_count, true);
+    if (buffer.removed.size() >= BlockBuffer::kBlockBytes) {
+      hand_out(space, group, std::exchange(buffer.removed, {}), buffer.removed_count, true);
     }
   }
 
+  static std::size_t index_of(const Space& space, const Group& group) {
+    return static_cast<std::size_t>(&group - space.groups.data());
+  }
   static CaptureBuffer& buffer_of(Space& space, const Group& group) {
-    return space.captured[static_cast<std::size_t>(&group - space.groups.data())];
+    return space.captured[index_of(space, group)];
   }
 
   void hand_out(Space& space, Group& group) {
     CaptureBuffer& buffer = buffer_of(space, group);
-    if constexpr (kBounded) buffer.bytes.resize(std::exchange(buffer.used, 0));
-    hand_out(space, group, buffer.bytes, buffer.count, false);
-    hand_out(space, group, buffer.removed, buffer.removed_count, true);
+    if (buffer.count > 0) hand_out(space, group, buffer.block.take(), buffer.count, false);
+    if (buffer.removed_count > 0) {
+      hand_out(space, group, std::exchange(buffer.removed, {}), buffer.removed_count, true);
+    }
   }
-  void hand_out(Space& space, Group& group, Bytes& bytes, std::uint32_t& count, bool removed) {
-    if (count == 0) return;
+  void hand_out(Space& space, Group& group, Bytes&& bytes, std::uint32_t& count, bool removed) {
     StateBlock block;
     block.name_space = space.name;
-    block.key_group = range_.first + static_cast<std::uint32_t>(&group - space.groups.data());
+    block.key_group = range_.first + static_cast<std::uint32_t>(index_of(space, group));
     block.entries = std::exchange(count, 0);
     block.removed = removed;
-    block.bytes = std::exchange(bytes, {});
+    block.bytes = std::move(bytes);
     sink_->block(std::move(block));
   }
 
@@ -984,7 +983,8 @@ class TypedTable final : public StateTable {
         prefetch_slots(group, first + kScanAhead);
         const std::size_t count = slots_left(space, group, scan_slot_, found, kBlock);
         looked += scan_slot_ - first;
-        capture(space, group, count, [&](std::size_t i) -> Entry& { return group.slot(found[i]); });
+        Entry* const slots = &group.slot(0);
+        capture(space, group, count, [slots, &found](std::size_t i) -> Entry& { return slots[found[i]]; });
       }
       hand_out(space, group);
     }
@@ -1004,6 +1004,7 @@ class TypedTable final : public StateTable {
 
   static void end_capture(Space& space) {
     space.capturing = false;
+    end_streamed_copies();  // an aborted snapshot's, before their memory is somebody else's
     space.captured.clear();
   }
 

@@ -1,0 +1,108 @@
+#include "levada/detail/block_buffer.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+
+namespace levada::detail {
+namespace {
+
+// Gives the memory of the blocks it was given before.
+struct Recycler final : BlockSink {
+  void block(StateBlock&& block) override { spares.push_back(std::move(block.bytes)); }
+  Bytes spare() override {
+    ++asked;
+    if (spares.empty()) return {};
+    Bytes last = std::move(spares.back());
+    spares.pop_back();
+    return last;
+  }
+  std::vector<Bytes> spares;
+  int asked = 0;
+};
+
+std::string entry_of(Random& random, std::size_t bytes) {
+  std::string entry(bytes, '\0');
+  for (char& c : entry) c = static_cast<char>(random.next());
+  return entry;
+}
+
+// What is appended is what is taken, block after block, whatever memory the blocks lie in.
+TEST(BlockBuffer, GivesBackWhatWasAppended) {
+  Random random(7);
+  Recycler sink;
+  BlockBuffer buffer;
+  for (int block = 0; block < 300; ++block) {
+    const bool bounded = block % 2 == 0;
+    const std::size_t longest = std::size_t{1} << (block % 16);
+    const std::size_t bytes = random.below(2 * BlockBuffer::kBlockBytes);
+    const std::size_t expected = random.below(2 * BlockBuffer::kBlockBytes);  // a guess: right or wrong
+    std::string appended;
+    while (appended.size() < bytes) {
+      const std::string entry = entry_of(random, 1 + random.below(longest));
+      if (bounded) {
+        if (!buffer.has_room(longest)) buffer.make_room(longest, random.below(BlockBuffer::kStageBytes), expected, sink);
+        ASSERT_TRUE(buffer.has_room(longest));
+        entry.copy(buffer.end(), entry.size());
+        buffer.extend(entry.size());
+      } else {
+        buffer.tail() += entry;
+        buffer.appended(expected, sink);
+      }
+      appended += entry;
+      ASSERT_EQ(buffer.size(), appended.size());
+    }
+    Bytes taken = buffer.take();
+    ASSERT_EQ(taken, appended) << block;
+    ASSERT_EQ(buffer.size(), 0u);
+    if (block % 3 > 0) sink.block({.bytes = std::move(taken)});
+  }
+}
+
+// Entries come until it is full: the memory that was got for the block is enough, and serves the next one.
+TEST(BlockBuffer, AFullBlockFitsItsMemory) {
+  constexpr std::size_t kEntry = 33;
+  const std::string entry(kEntry, 'e');
+  Recycler sink;
+  const char* memory = nullptr;
+  for (int block = 0; block < 20; ++block) {
+    BlockBuffer buffer;
+    const std::size_t expected = 2 * BlockBuffer::kBlockBytes;
+    for (;;) {
+      if (!buffer.has_room(kEntry)) {
+        if (buffer.full()) break;
+        buffer.make_room(kEntry, BlockBuffer::kStageBytes, expected, sink);
+      }
+      entry.copy(buffer.end(), kEntry);
+      buffer.extend(kEntry);
+    }
+    Bytes taken = buffer.take();
+    EXPECT_GT(taken.size(), BlockBuffer::kBlockBytes - 2 * BlockBuffer::kStageBytes);
+    EXPECT_LE(taken.size(), BlockBuffer::kBlockBytes);
+    EXPECT_LT(taken.capacity(), BlockBuffer::kBlockBytes + BlockBuffer::kStageBytes);
+    EXPECT_TRUE(memory == nullptr || taken.data() == memory);
+    memory = taken.data();
+    sink.block({.bytes = std::move(taken)});
+  }
+  EXPECT_EQ(sink.asked, 20);
+}
+
+// What is small does without a block's memory.
+TEST(BlockBuffer, ASmallBlockIsItsStage) {
+  Recycler sink;
+  BlockBuffer buffer;
+  buffer.make_room(8, BlockBuffer::kStageBytes, 100, sink);
+  std::string("entries!").copy(buffer.end(), 8);
+  buffer.extend(8);
+  const Bytes taken = buffer.take();
+  EXPECT_EQ(taken, "entries!");
+  EXPECT_LT(taken.capacity(), 256u);
+  EXPECT_EQ(sink.asked, 0);
+}
+
+}  // namespace
+}  // namespace levada::detail
