@@ -14,17 +14,6 @@ namespace {
 
 // How often a busy task brings its texts for the status up to date.
 constexpr Duration kStatusInterval = 100ms;
-// So many looks at its input, and all since the barrier before, had more for it: the task does not keep up. One that
-// makes up for a stall does.
-constexpr std::uint64_t kAlwaysBehind = 256;
-// How much longer than for a slice of its state a busy task works on rows before the next.
-constexpr int kRowsWhenCaughtUp = 4;
-constexpr int kRowsWhenBehind = 16;
-constexpr int kRowsWhenSettling = 4;
-// A task that is always behind takes so many slices of a snapshot at once, some 200 µs, and works on rows for this
-// part of their time.
-constexpr int kSlicesWhenAlwaysBehind = 12;
-constexpr int kPartWhenAlwaysBehind = 4;
 
 }  // namespace
 
@@ -256,7 +245,7 @@ StepResult Task::poll_source() {
   running_source_ = true;
   const PollResult result = parts_.source->poll(*batch);
   running_source_ = false;
-  note_look(result == PollResult::kMore);
+  pace_.note_look(result == PollResult::kMore);
   source_done_ = source_done_ || result == PollResult::kFinished;
   if (batch->empty()) {
     parts_.source_out->recycle(std::move(batch));
@@ -268,11 +257,6 @@ StepResult Task::poll_source() {
   parts_.source_counters->rows_out.add(batch->size());
   chain_->push_batch(0, std::move(batch), nullptr, parts_.source_out.get());
   return StepResult::kProgress;
-}
-
-void Task::note_look(bool behind) {
-  looks_behind_ = behind ? looks_behind_ + 1 : 0;
-  caught_up_ = caught_up_ || !behind;
 }
 
 // Event time follows the rows it was made from, before any other row; after the last time, the end.
@@ -330,7 +314,7 @@ void Task::note_alignment() {
 StepResult Task::poll_gate() {
   GateEvent event = gate_->poll();
   const bool behind = event.kind != GateEvent::Kind::kNothing;
-  if (behind || !gate_->aligner().aligning()) note_look(behind);  // else there may be more that is held back
+  if (behind || !gate_->aligner().aligning()) pace_.note_look(behind);  // else there may be more that is held back
   const SteadyTime aligning_since = aligning_since_;
   note_alignment();
   switch (event.kind) {
@@ -400,11 +384,11 @@ void Task::linger() {
 void Task::barrier_passed(const Barrier& barrier) {
   const PhaseScope phase(Phase::kAlign);
   LEVADA_FAILPOINT("runtime.snapshot.begun");
+  const SteadyTime stood = parts_.clock->steady_now();
   barrier_in_chain_ = false;
   const CheckpointId checkpoint = barrier.checkpoint;
   snapshot_.reset();  // one that was given up
   settling_.clear();
-  keeps_up_ = std::exchange(caught_up_, false) || looks_behind_ < kAlwaysBehind;
   if (last_taken_ && last_taken_->checkpoint == barrier.base) base_ = last_taken_;
   if (base_ && base_->checkpoint != barrier.base) base_.reset();
   MemoryShare& memory = parts_.memory->snapshots();
@@ -421,27 +405,19 @@ void Task::barrier_passed(const Barrier& barrier) {
   }
   // Behind what the tables had on its way: nothing else comes between.
   if (cold_) snapshot_->put_cold(*cold_, parts_.make_cold_writer(checkpoint));
+  pace_.begin_snapshot(stood, parts_.clock->steady_now());
 }
 
-// A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it. A task
-// that falls behind its input leaves it until it has caught up, so that rows wait for little. One that is always behind
-// gets it over with: a row that is the first to change an entry captures it as well, and at more than the scan does.
+// A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it.
 bool Task::tend_state(bool busy) {
   if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();
-  keeps_up_ = keeps_up_ || !busy || looks_behind_ == 0;
-  if (busy && begun < scan_again_) return true;
+  if (!pace_.turn_of_state(busy, begun)) return true;
   const PhaseScope phase(Phase::kWrite);
   bool again = snapshot_ ? scan_slice() : settle_slice();
-  for (int i = 1; i < kSlicesWhenAlwaysBehind && again && snapshot_ && !keeps_up_; ++i) again = scan_slice();
-  const SteadyTime now = parts_.clock->steady_now();
-  scan_again_ = now + time_for_rows(now - begun);
+  for (int i = 1; i < pace_.slices() && again && snapshot_; ++i) again = scan_slice();
+  pace_.state_done(begun, parts_.clock->steady_now(), snapshot_ != nullptr);
   return again;
-}
-
-SteadyTime::duration Task::time_for_rows(SteadyTime::duration state) const {
-  if (keeps_up_) return state * (looks_behind_ > 0 ? kRowsWhenBehind : kRowsWhenCaughtUp);
-  return snapshot_ ? state / kPartWhenAlwaysBehind : state * kRowsWhenSettling;
 }
 
 bool Task::scan_slice() {

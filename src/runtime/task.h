@@ -27,6 +27,7 @@
 #include "exchange/input_gate.h"
 #include "levada/job.h"
 #include "operators/source_operator.h"
+#include "runtime/capture_pace.h"
 #include "runtime/chain.h"
 #include "runtime/mailbox.h"
 #include "runtime/state_query.h"
@@ -151,8 +152,6 @@ class Task final : public Waker, public ChainListener {
   // A chain in the middle of something has entries where it found them: nothing settles.
   bool tends_state() const { return snapshot_ || (!settling_.empty() && chain_->idle()); }
   bool tend_state(bool busy);
-  void note_look(bool behind);
-  SteadyTime::duration time_for_rows(SteadyTime::duration state) const;
   bool scan_slice();
   bool settle_slice();
   bool room_came();
@@ -168,10 +167,7 @@ class Task final : public Waker, public ChainListener {
   std::vector<StateTable*> settling_;  // after a snapshot: those that are not done yet
   std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun
   std::shared_ptr<const SnapshotBase> base_;        // that of the newest committed checkpoint
-  SteadyTime scan_again_{};          // when busy
-  std::uint64_t looks_behind_ = 0;  // at the input, since it had no more
-  bool caught_up_ = false;          // since the barrier before there was such a look
-  bool keeps_up_ = true;            // it has had no more for a moment before or since the newest snapshot began
+  CapturePace pace_;
   Mailbox<TaskMail> mail_;
   Waker* waker_ = nullptr;
   std::shared_ptr<std::atomic<bool>> woken_;

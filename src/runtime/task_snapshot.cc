@@ -4,18 +4,17 @@
 #include <utility>
 
 #include "base/planted_bug.h"
+#include "levada/assert.h"
 
 namespace levada {
 namespace {
 
 // Slots looked at in one slice: some 20 µs.
 constexpr std::size_t kSlotsPerScan = 4096;
-// Blocks go to the background so many bytes at a time: to wake its thread costs as much as to write tens of
-// thousands of bytes.
-constexpr std::size_t kHeldBytes = 512 * 1024;
-// The scan is not so far ahead of the background that blocks leave the caches before they are written, or want new
-// memory each time.
-constexpr std::size_t kHeldBytesMax = 16 * 1024 * 1024;
+// Blocks go to the background so many bytes at a time: to wake its thread costs the task some 20 µs.
+constexpr std::size_t kHeldBytes = 2 * 1024 * 1024;
+// The scan is no further ahead of the background: further would cost memory, and save no more.
+constexpr std::size_t kHeldBytesMax = 64 * 1024 * 1024;
 
 }  // namespace
 
@@ -46,15 +45,21 @@ struct TaskSnapshot::Writing {
   }
 };
 
-// Blocks on their way to the background, charged until they are written or given up.
-class TaskSnapshot::HeldBlocks final {
+// What is on its way to the background, its blocks charged until they are written or given up.
+class TaskSnapshot::Held final {
  public:
-  HeldBlocks(MemoryShare& memory, std::atomic<std::size_t>& held_in_all)
-      : memory_(memory), held_in_all_(held_in_all) {}
-  ~HeldBlocks() { release(); }
-  HeldBlocks(const HeldBlocks&) = delete;
-  HeldBlocks& operator=(const HeldBlocks&) = delete;
+  using Write = std::function<void(StateFileWriter&)>;
 
+  Held(MemoryShare& memory, std::atomic<std::size_t>& held_in_all) : memory_(memory), held_in_all_(held_in_all) {}
+  ~Held() { release(); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+  // Comes before the blocks.
+  void add(Write write) {
+    LEVADA_ASSERT(!has_blocks(), "a write behind blocks is held for itself");
+    writes_.push_back(std::move(write));
+  }
   void add(std::uint32_t table, StateBlock&& block) {
     const std::size_t bytes = block.bytes.capacity();
     blocks_.emplace_back(table, std::move(block));
@@ -62,14 +67,18 @@ class TaskSnapshot::HeldBlocks final {
     held_in_all_ += bytes;
     bytes_ += bytes;
   }
+  bool has_blocks() const { return !blocks_.empty(); }
+  // Of the blocks.
   std::size_t bytes() const { return bytes_; }
   // Returns the bytes written.
   std::size_t write(Writing& writing) {
     std::size_t written = 0;
+    for (const Write& write : writes_) written += writing.run(write);
     for (auto& [table, block] : blocks_) {
       written += writing.run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
     }
     for (auto& [table, block] : blocks_) writing.spares->put(block.bytes, held_in_all_);
+    writes_.clear();
     blocks_.clear();
     release();
     return written;
@@ -84,6 +93,7 @@ class TaskSnapshot::HeldBlocks final {
   MemoryShare& memory_;
   std::atomic<std::size_t>& held_in_all_;  // of the snapshot that the blocks are of
   std::size_t bytes_ = 0;
+  std::vector<Write> writes_;
   std::vector<std::pair<std::uint32_t, StateBlock>> blocks_;
 };
 
@@ -160,12 +170,16 @@ SnapshotContext& TaskSnapshot::context(std::string_view node) {
   return *context_;
 }
 
-// Runs `write` in the background, after all before it.
+// Runs `write` in the background, after all before it. It is handed over with the first blocks: to wake the thread
+// would make the barrier longer.
 void TaskSnapshot::submit(std::function<void(StateFileWriter&)> write) {
-  hand_over();
-  background_.submit_limited([writing = writing_, write = std::move(write)] {
-    return writing->run(write);
-  });
+  if (held_ && held_->has_blocks()) hand_over();
+  held().add(std::move(write));
+}
+
+TaskSnapshot::Held& TaskSnapshot::held() {
+  if (!held_) held_ = std::make_shared<Held>(memory_, writing_->held_bytes);
+  return *held_;
 }
 
 void TaskSnapshot::put_operator_state(std::string_view name, std::string_view bytes) {
@@ -193,8 +207,7 @@ void TaskSnapshot::keep(std::uint32_t table, std::vector<Kept> kept) {
 }
 
 void TaskSnapshot::put_block(std::uint32_t table, StateBlock&& block) {
-  if (!held_) held_ = std::make_shared<HeldBlocks>(memory_, writing_->held_bytes);
-  held_->add(table, std::move(block));
+  held().add(table, std::move(block));
   if (held_->bytes() >= kHeldBytes) hand_over();
 }
 

@@ -69,7 +69,7 @@ class TaskSnapshot final {
 
  private:
   struct Writing;
-  class HeldBlocks;
+  class Held;
   class Context;
   class Blocks;
   struct Kept {
@@ -81,6 +81,7 @@ class TaskSnapshot final {
   void put_operator_state(std::string_view name, std::string_view bytes);
   void put_table(StateTable& table);
   void put_block(std::uint32_t table, StateBlock&& block);
+  Held& held();
   void hand_over();
   void keep(std::uint32_t table, std::vector<Kept> kept);
   void submit(std::function<void(StateFileWriter&)> write);
@@ -99,7 +100,7 @@ class TaskSnapshot final {
     bool done = false;
   };
   std::vector<Capturing> tables_;
-  std::shared_ptr<HeldBlocks> held_;  // not handed to the background yet; null: none are
+  std::shared_ptr<Held> held_;  // not handed to the background yet; null: nothing is
   Duration aligned_{};
   Duration synchronous_{};
   bool finished_ = false;
