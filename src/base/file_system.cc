@@ -118,8 +118,8 @@ class LocalLargeFile final : public WritableFile {
   }
 
  private:
-  // As much as virtual disks take at once; file systems want multiples of their blocks, from such addresses.
-  static constexpr std::size_t kBufferBytes = 512 * 1024;
+  // As much as disks take at once, and more; file systems want multiples of their blocks, from such addresses.
+  static constexpr std::size_t kBufferBytes = 1024 * 1024;
   static constexpr std::align_val_t kAlignment{4096};
 
   void write_whole() {

@@ -69,7 +69,7 @@ TEST_F(LocalFileSystem, WritesAFileThatReadsBack) {
 }
 
 TEST_F(LocalFileSystem, WritesLargeFilesOfAnySizeInAnyParts) {
-  constexpr std::size_t kBuffer = 512 * 1024;
+  constexpr std::size_t kBuffer = 1024 * 1024;
   // Files in memory may have no way past the cache.
   const bool in_memory = ::access("/dev/shm", W_OK) == 0;
   const std::string memory_prefix = "/dev/shm/levada-test-" + std::to_string(::getpid()) + "-";
@@ -206,12 +206,12 @@ TEST_F(LocalFileSystem, SaysWhyAWriteFailed) {
 
 TEST_F(LocalFileSystem, SaysWhyAWriteOfALargeFileFailed) {
   const auto exit = testing::run_in_child([&] {
-    const rlimit limit{700'000, 700'000};  // within the second part that is written
+    const rlimit limit{1'400'000, 1'400'000};  // within the second part that is written
     ::signal(SIGXFSZ, SIG_IGN);
     ::setrlimit(RLIMIT_FSIZE, &limit);
     const auto file = files_.create_large(directory_ / "a");
     const std::string error = error_of([&] {
-      for (int i = 0; i < 4; ++i) file->append(std::string(512 * 1024, 'x'));
+      for (int i = 0; i < 4; ++i) file->append(std::string(1024 * 1024, 'x'));
       file->sync();
     });
     return error == "cannot write '" + (directory_ / "a") + "': File too large" ? 0 : 1;
