@@ -163,24 +163,21 @@ class ColdSide {
     flights_.submit();
     changed_ = unchanged_ = 0;
   }
-  /// What a snapshot found when it captured some entries of a group.
+  /// What a snapshot found when it captured some entries.
   struct Noted {
-    bool sampled = false;            ///< entries of the group are of the sample
-    bool ages = false;               ///< all entries are aged
-    std::uint32_t not_sampled = 0;   ///< but for those with one of these bits
+    bool ages_all = false;
     std::size_t changed = 0, unchanged = 0;
   };
-  Noted begin_noting(std::size_t group, std::size_t groups) const {
-    const bool few = groups < kSampledGroups;
-    return {.sampled = few || group % kSampledGroups == 0, .ages = ages_all_, .not_sampled = few ? kNoSample : 0};
-  }
+  Noted begin_noting() const { return {.ages_all = ages_all_}; }
   /// A snapshot captures a dirty or aged entry.
   template <class Entry>
   static void note_captured(Entry& entry, Noted& noted) {
-    if (!noted.sampled && !noted.ages) return;
-    const bool sampled = noted.sampled && (entry.meta & noted.not_sampled) == 0;
-    if (sampled) ++((entry.meta & kAged) != 0 ? noted.unchanged : noted.changed);
-    if (sampled || noted.ages) entry.meta |= kAged;
+    // No branches: which entries are of the sample is random.
+    const bool sampled = (entry.meta & kNoSample) == 0;
+    const bool unchanged = (entry.meta & kAged) != 0;
+    noted.changed += static_cast<unsigned>(sampled) & static_cast<unsigned>(!unchanged);
+    noted.unchanged += static_cast<unsigned>(sampled) & static_cast<unsigned>(unchanged);
+    entry.meta |= sampled || noted.ages_all ? kAged : 0;
   }
   void end_noting(const Noted& noted) {
     changed_ += noted.changed;
@@ -226,9 +223,9 @@ class ColdSide {
   // where less than this part of the entries changes from one snapshot to the next.
   static constexpr std::size_t kTidyPart = 8;
   static constexpr std::size_t kTidyMin = 64;  // of the sample
-  // The sample: one group in so many, which costs the others nothing; where there are fewer, a part of all.
-  static constexpr std::size_t kSampledGroups = 32;
-  static constexpr std::uint32_t kNoSample = 0xf << 4;  // of the tag: one entry in 16 has none of these bits
+  // Of the tag: one entry in 16 has none of these bits. Entries of all groups: those that the clock has just passed have
+  // few that are old.
+  static constexpr std::uint32_t kNoSample = 0xf << 4;
   static constexpr std::size_t kTidySlots = 2048;  // at a time: some tens of microseconds
 
   // The keys of rows. What looks for them is made once and not for every loop over rows.

@@ -863,9 +863,8 @@ class TypedTable final : public StateTable {
   // Appends the values of entries as they are now, before anybody changes them.
   template <class EntryAt>
   void capture(Space& space, Group& group, std::size_t count, EntryAt entry_at) {
-    const std::size_t index = index_of(space, group);
-    CaptureBuffer& buffer = space.captured[index];
-    auto noted = cold_ ? cold_->begin_noting(index, space.groups.size()) : typename Cold::Noted{};
+    CaptureBuffer& buffer = buffer_of(space, group);
+    auto noted = cold_ ? cold_->begin_noting() : typename Cold::Noted{};
     const std::uint32_t phase = space.phase;  // by value: what is written may lie anywhere
     if constexpr (kBounded) {
       for (std::size_t i = 0; i < count;) {
@@ -899,7 +898,7 @@ class TypedTable final : public StateTable {
   bool begin_capture(Space& space, Group& group, Entry& entry, std::uint32_t phase, typename Cold::Noted& noted) {
     entry.meta = (entry.meta & ~kCapturedBit) | phase;
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return false;
-    Cold::note_captured(entry, noted);
+    if (cold_) Cold::note_captured(entry, noted);
     return true;
   }
 
