@@ -186,7 +186,7 @@ void run_seeds(std::uint64_t count, const Totals& expected,
               static_cast<unsigned long long>(sum.checkpoints), sum.crashes, sum.restores,
               static_cast<unsigned long long>(sum.disk_faults), sum.moves, sum.savepoints);
   EXPECT_GE(sum.checkpoints, 3 * count);
-  EXPECT_GE(sum.crashes, static_cast<int>(3 * count - count / 20)) << "a job that is moved may end before one";
+  EXPECT_GE(sum.crashes, static_cast<int>(3 * count - count / 10)) << "a job that is moved may end before one";
   EXPECT_GE(sum.restores, static_cast<int>(count));
   EXPECT_GE(sum.disk_faults, count);
   if (sums != nullptr) *sums = sum;
