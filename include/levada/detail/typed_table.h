@@ -470,7 +470,7 @@ class TypedTable final : public StateTable {
     for (auto& [name, space] : spaces_) {
       if (!space->capturing) continue;
       for (Group& group : space->groups) {
-        for (std::size_t i = 0; i < group.slots(); ++i) mark_captured(*space, group.slot(i));
+        for (std::size_t i = 0; i < group.slots(); ++i) mark_captured(group.slot(i), space->phase);
       }
     }
     end_snapshot();
@@ -844,8 +844,8 @@ class TypedTable final : public StateTable {
     acquired_bytes_ -= advance - kAdvanceBytes;
   }
 
-  static void mark_captured(const Space& space, Entry& entry) {
-    entry.meta = (entry.meta & ~kCapturedBit) | space.phase;
+  static void mark_captured(Entry& entry, std::uint32_t phase) {
+    entry.meta = (entry.meta & ~kCapturedBit) | phase;
   }
 
   // Before a taken entry is written: it is there again, and newer than what the tier has.
@@ -896,7 +896,7 @@ class TypedTable final : public StateTable {
 
   // False: the snapshot does not want its value.
   bool begin_capture(Space& space, Group& group, Entry& entry, std::uint32_t phase, typename Cold::Noted& noted) {
-    entry.meta = (entry.meta & ~kCapturedBit) | phase;
+    mark_captured(entry, phase);
     if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return false;
     if (cold_) Cold::note_captured(entry, noted);
     return true;

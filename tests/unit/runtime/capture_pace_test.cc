@@ -18,6 +18,11 @@ void look(CapturePace& pace, int times, bool behind) {
   for (int i = 0; i < times; ++i) pace.note_look(behind);
 }
 
+int slices_from(CapturePace& pace, SteadyTime barrier) {
+  pace.begin_snapshot(barrier, barrier);
+  return pace.slices();
+}
+
 // How long a busy task works on rows after a turn of its state that took kSlice.
 SteadyTime::duration rows_after_a_turn(CapturePace& pace, SteadyTime now, bool snapshot) {
   pace.state_done(now - kSlice, now, snapshot);
@@ -30,8 +35,7 @@ SteadyTime::duration rows_after_a_turn(CapturePace& pace, SteadyTime now, bool s
 TEST(CapturePace, ATaskThatHasCaughtUpTakesOneSliceAndFourTimesItsTimeForRows) {
   CapturePace pace;
   look(pace, 1, false);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(pace.slices(), 1);
+  EXPECT_EQ(slices_from(pace, kStart), 1);
   EXPECT_EQ(rows_after_a_turn(pace, kStart, kSnapshot), 4 * kSlice);
 }
 
@@ -49,8 +53,7 @@ TEST(CapturePace, ATaskThatFallsBehindLeavesItsStateForLonger) {
 TEST(CapturePace, ATaskThatIsAlwaysBehindGetsASnapshotOverWith) {
   CapturePace pace;
   look(pace, 300, true);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(pace.slices(), CapturePace::kSlicesWhenAlwaysBehind);
+  EXPECT_EQ(slices_from(pace, kStart), CapturePace::kSlicesWhenAlwaysBehind);
   EXPECT_EQ(rows_after_a_turn(pace, kStart, kSnapshot), kSlice / 4);
   // What is left after it can wait.
   EXPECT_EQ(rows_after_a_turn(pace, kStart, kSettling), 4 * kSlice);
@@ -60,22 +63,18 @@ TEST(CapturePace, OneThatMakesUpForAStallIsNotAlwaysBehind) {
   CapturePace pace;
   look(pace, 1, false);  // since the barrier before
   look(pace, 300, true);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(pace.slices(), 1);
+  EXPECT_EQ(slices_from(pace, kStart), 1);
   // It has still not caught up at the next barrier, so it never does.
   look(pace, 300, true);
-  pace.begin_snapshot(kStart + 1s, kStart + 1s);
-  EXPECT_EQ(pace.slices(), CapturePace::kSlicesWhenAlwaysBehind);
+  EXPECT_EQ(slices_from(pace, kStart + 1s), CapturePace::kSlicesWhenAlwaysBehind);
 }
 
 TEST(CapturePace, AFewLooksSayNothing) {
   CapturePace pace;
   look(pace, 255, true);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(pace.slices(), 1);
+  EXPECT_EQ(slices_from(pace, kStart), 1);
   look(pace, 1, true);
-  pace.begin_snapshot(kStart + 1s, kStart + 1s);
-  EXPECT_EQ(pace.slices(), CapturePace::kSlicesWhenAlwaysBehind);
+  EXPECT_EQ(slices_from(pace, kStart + 1s), CapturePace::kSlicesWhenAlwaysBehind);
 }
 
 TEST(CapturePace, OneThatCatchesUpDuringASnapshotTakesSmallSlicesFromThenOn) {
