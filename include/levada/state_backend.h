@@ -1,13 +1,13 @@
 // The erased faces through which state is snapshotted and restored: checkpoints, restore and rescaling
 // never know a key or value type, and the hot path never sees bytes.
 //
-// A snapshot is taken by the task itself and never stops it. After a barrier, begin_snapshot() flips the
-// meaning of each entry's captured bit; the first write of an entry not yet captured appends its old
-// value to a buffer, a new entry is born captured, and between batches the task calls scan() until all
-// entries are captured. Full buffers leave as blocks. A namespace that an earlier checkpoint has as it is
-// now is kept, that is, neither captured nor written again, when the sink says so.
+// A snapshot never stops the task. After a barrier, begin_snapshot() flips the meaning of each entry's captured bit;
+// the first write of an entry not yet captured appends its old value to a buffer, a new entry is born captured, and
+// meanwhile the thread that writes the blocks calls scan() until all entries are captured. Full buffers leave as
+// blocks. A namespace that an earlier checkpoint has as it is now is kept, that is, neither captured nor written
+// again, when the sink says so.
 //
-// Threads: a table belongs to its task; BlockSink is called on the task's thread.
+// Threads: a table belongs to its task, but for scan(). Serde<T>::write() of what is in it is called by either.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +36,8 @@ struct StateBlock {
 };
 
 /// Takes the blocks of one table's snapshot.
+///
+/// Threads: block() and spare() are called by the table's task and by who scans it; keep() by the task.
 class BlockSink {
  public:
   virtual ~BlockSink() = default;
@@ -85,12 +87,16 @@ class StateTable : public StateLookUp {
   /// Unless it says otherwise, a StateError: it cannot be queried.
   bool find_value(std::int64_t name_space, std::uint64_t hash, View key, Bytes& value) override;
 
-  /// Starts capturing for `sink`, which stays valid until scan() returned true or abort_snapshot().
+  /// Starts capturing for `sink`, which stays valid until end_snapshot() or abort_snapshot().
   /// REQUIRES: no snapshot is under way; `checkpoint` is greater than those before.
   virtual void begin_snapshot(CheckpointId checkpoint, BlockSink& sink) = 0;
   /// Captures up to about `max_entries` more entries. True when all are captured and handed out.
+  ///
+  /// Threads: any one between begin_snapshot() and the end, while the task goes on with its rows.
   virtual bool scan(std::size_t max_entries) = 0;
-  /// Ends a snapshot that is not wanted any more; nothing more reaches its sink.
+  /// The snapshot is complete. REQUIRES: scan() has returned true.
+  virtual void end_snapshot() = 0;
+  /// Ends a snapshot that is not wanted any more; nothing more reaches its sink. REQUIRES: nobody is in scan().
   virtual void abort_snapshot() = 0;
   enum class Settled {
     kMore,     ///< a little was done, more is left
@@ -124,7 +130,7 @@ class SnapshotContext {
   virtual void put_operator_state(std::string_view name, std::string_view bytes) = 0;
   /// The same of a value whose schema `state` has: kept with it, so that it may change.
   void put_operator_value(const StateSpec& state, std::string_view encoded);
-  /// Begins the snapshot of `table`; the engine scans it on between batches.
+  /// Begins the snapshot of `table`; the engine scans it on meanwhile.
   virtual void put_table(StateTable& table) = 0;
 };
 

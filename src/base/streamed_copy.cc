@@ -28,14 +28,12 @@ void streamed_copy(char* to, const char* from, std::size_t bytes) noexcept {
     _mm_stream_si128(line + 3, d);
   }
   std::memcpy(to + at, from + at, bytes - at);
+  _mm_sfence();  // these stores come before later ones only then: another thread may be told of them
 }
-
-void end_streamed_copies() noexcept { _mm_sfence(); }
 
 #else
 
 void streamed_copy(char* to, const char* from, std::size_t bytes) noexcept { std::memcpy(to, from, bytes); }
-void end_streamed_copies() noexcept {}
 
 #endif
 

@@ -408,29 +408,26 @@ void Task::barrier_passed(const Barrier& barrier) {
   pace_.begin_snapshot(stood, parts_.clock->steady_now());
 }
 
-// A slice of a snapshot, or of what is left to do after one. True when the task should be stepped again for it.
+// Has a snapshot go on, or does a slice of what is left to do after one. True when the task should be stepped again for
+// it.
 bool Task::tend_state(bool busy) {
   if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();
   if (!pace_.turn_of_state(busy, begun)) return true;
   const PhaseScope phase(Phase::kWrite);
-  bool again = snapshot_ ? scan_slice() : settle_slice();
-  for (int i = 1; i < pace_.slices() && again && snapshot_; ++i) again = scan_slice();
-  pace_.state_done(begun, parts_.clock->steady_now(), snapshot_ != nullptr);
+  const bool again = snapshot_ ? tend_snapshot() : settle_slice();
+  pace_.state_done(begun, parts_.clock->steady_now());
   return again;
 }
 
-bool Task::scan_slice() {
-  switch (snapshot_->scan()) {
-    case TaskSnapshot::Scan::kMore:
-      return true;
-    case TaskSnapshot::Scan::kWaitingWriter:
-      return false;
-    case TaskSnapshot::Scan::kDone:
-      settling_ = snapshot_->tables();
-      snapshot_.reset();
-      return true;
+bool Task::tend_snapshot() {
+  if (!snapshot_->started()) {
+    snapshot_->start();
+    return false;
   }
+  if (!snapshot_->captured()) return false;
+  settling_ = snapshot_->end();
+  snapshot_.reset();
   return true;
 }
 

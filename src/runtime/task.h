@@ -27,7 +27,7 @@
 #include "exchange/input_gate.h"
 #include "levada/job.h"
 #include "operators/source_operator.h"
-#include "runtime/capture_pace.h"
+#include "runtime/state_pace.h"
 #include "runtime/chain.h"
 #include "runtime/mailbox.h"
 #include "runtime/state_query.h"
@@ -152,7 +152,7 @@ class Task final : public Waker, public ChainListener {
   // A chain in the middle of something has entries where it found them: nothing settles.
   bool tends_state() const { return snapshot_ || (!settling_.empty() && chain_->idle()); }
   bool tend_state(bool busy);
-  bool scan_slice();
+  bool tend_snapshot();
   bool settle_slice();
   bool room_came();
   void linger();
@@ -167,7 +167,7 @@ class Task final : public Waker, public ChainListener {
   std::vector<StateTable*> settling_;  // after a snapshot: those that are not done yet
   std::shared_ptr<const SnapshotBase> last_taken_;  // that of the newest snapshot begun
   std::shared_ptr<const SnapshotBase> base_;        // that of the newest committed checkpoint
-  CapturePace pace_;
+  StatePace pace_;
   Mailbox<TaskMail> mail_;
   Waker* waker_ = nullptr;
   std::shared_ptr<std::atomic<bool>> woken_;

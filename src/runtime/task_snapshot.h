@@ -1,13 +1,13 @@
-// TaskSnapshot: the snapshot of one subtask on its way to its state file. The task fills it between
-// batches; everything that touches files happens on the background queue, in order. Namespaces that have not
-// changed since the snapshot of the newest committed checkpoint began are not captured: the state file refers
-// to what has them.
+// TaskSnapshot: the snapshot of one subtask on its way to its state file. The task puts what there is at the barrier,
+// and goes on; the background queue scans the tables a little at a time, and writes what it captures and what rows
+// capture meanwhile. Namespaces that have not changed since the snapshot of the newest committed checkpoint began are
+// not captured: the state file refers to what has them.
 //
-// Threads:  of its task, except for the jobs on the background queue, which own what they use. The buffers of
-// written blocks come back from them, for this and for the next snapshots.
+// Threads:    of its task, except for the jobs on the background queue, which own what they use but for the tables: a
+//             snapshot that ends waits until they have left those.
+// Invariants: the background holds the blocks of one step; those of rows are at most the whole state. All are charged.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,14 +40,12 @@ class TaskSnapshot final {
   TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const SnapshotBase> base,
                std::unique_ptr<StateFileWriter> writer, BackgroundQueue& background,
                MemoryShare& memory, std::shared_ptr<SpareBuffers> spares, Done done);
+  /// A checkpoint that is not started, or not captured, is not wanted any more: `done` is never called.
   ~TaskSnapshot();
 
   CheckpointId checkpoint() const noexcept { return checkpoint_; }
   /// For the result: how long inputs were held back for it, and how long the task stood still.
-  void set_times(Duration aligned, Duration synchronous) noexcept {
-    aligned_ = aligned;
-    synchronous_ = synchronous;
-  }
+  void set_times(Duration aligned, Duration synchronous) noexcept;
   /// Takes the files of the cold tier, as it is behind all changes so far, into the checkpoint. Called once all
   /// tables have been put, in the same step.
   void put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer);
@@ -55,55 +53,30 @@ class TaskSnapshot final {
   std::shared_ptr<const SnapshotBase> as_base() const noexcept;
   /// Where the operator with state id `node` writes; valid until the next call.
   SnapshotContext& context(std::string_view node);
-  enum class Scan {
-    kMore,           ///< a slice was captured, more is left
-    kWaitingWriter,  ///< the background is behind: try again a little later
-    kDone,           ///< everything is handed to the background, which will call `done`
-  };
-  /// Captures a slice of what is left, some 20 µs long.
-  Scan scan();
-  /// Those that were put. REQUIRES: scan() has returned kDone.
-  std::vector<StateTable*> tables() const;
-  /// The checkpoint is not wanted any more: `done` is never called.
-  void abort();
+  /// Has the background go on: it scans the tables, writes everything, and calls `done`. Nothing more is put.
+  void start();
+  bool started() const noexcept { return started_; }
+  /// The tables are captured.
+  bool captured() const noexcept;
+  /// Ends the snapshots of the tables, and returns those. REQUIRES: captured().
+  std::vector<StateTable*> end();
 
  private:
-  struct Writing;
-  class Held;
+  class Writing;
   class Context;
   class Blocks;
-  struct Kept {
-    std::int64_t name_space;
-    StateHandle file;
-    std::uint64_t bytes;
-  };
 
-  void put_operator_state(std::string_view name, std::string_view bytes);
   void put_table(StateTable& table);
-  void put_block(std::uint32_t table, StateBlock&& block);
-  Held& held();
-  void hand_over();
-  void keep(std::uint32_t table, std::vector<Kept> kept);
-  void submit(std::function<void(StateFileWriter&)> write);
-  void finish();
 
   const CheckpointId checkpoint_;
   const std::shared_ptr<const SnapshotBase> base_;
-  std::shared_ptr<Writing> writing_;
+  const std::shared_ptr<Writing> writing_;
   BackgroundQueue& background_;
-  MemoryShare& memory_;
   std::unique_ptr<Context> context_;
   std::string node_;
-  struct Capturing {
-    StateTable* table;
-    std::unique_ptr<Blocks> blocks;
-    bool done = false;
-  };
-  std::vector<Capturing> tables_;
-  std::shared_ptr<Held> held_;  // not handed to the background yet; null: nothing is
-  Duration aligned_{};
-  Duration synchronous_{};
-  bool finished_ = false;
+  std::vector<std::unique_ptr<Blocks>> blocks_;  // of each table
+  std::uint32_t tables_ = 0;
+  bool started_ = false;
 };
 
 }  // namespace levada

@@ -98,6 +98,7 @@ class Writing final : public SnapshotContext {
     for (const Capturing& capturing : tables_) {
       while (!capturing.table->scan(kEntriesPerScan)) {
       }
+      capturing.table->end_snapshot();
     }
     if (cold_) {
       ColdQueue::finish(ticket_);

@@ -2,7 +2,7 @@
 // block past the caches: only the thread that writes files reads that again, later, and often on a core that shares no
 // cache with this one. From this one's cache it would get line after line at the price of a miss each.
 //
-// Threads:    of the task.
+// Threads:    one at a time.
 // Invariants: what there is are the first `streamed_` bytes of the block, then the first `staged_` ones of the stage.
 //             Where blocks end does not depend on where memory lies: a run can be repeated.
 // Cost:       2 KiB, and the block's memory once there is more than that.
@@ -61,7 +61,6 @@ class BlockBuffer {
     add(stage_.data(), std::exchange(staged_, 0));
     if (stage_.capacity() > 2 * kStageBytes) stage_ = Bytes();  // of an entry that was long
     block_.resize(std::exchange(streamed_, 0));
-    end_streamed_copies();
     return std::exchange(block_, {});
   }
 
@@ -80,7 +79,6 @@ class BlockBuffer {
   }
   void add(const char* bytes, std::size_t count) {
     const std::size_t after = streamed_ + count;
-    if (block_.capacity() < after) end_streamed_copies();  // before its memory is somebody else's
     if (block_.size() < after) block_.resize(std::max(after, std::min(after + kGrowBytes, block_.capacity())));
     streamed_copy(block_.data() + streamed_, bytes, count);
     streamed_ = after;

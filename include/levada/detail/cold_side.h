@@ -48,6 +48,12 @@
 
 namespace levada::detail {
 
+/// What a snapshot found when it captured some entries.
+struct ColdNoted {
+  bool ages_all = false;
+  std::size_t changed = 0, unchanged = 0;
+};
+
 template <class Table>
 class ColdSide {
  public:
@@ -163,23 +169,17 @@ class ColdSide {
     flights_.submit();
     changed_ = unchanged_ = 0;
   }
-  /// What a snapshot found when it captured some entries.
-  struct Noted {
-    bool ages_all = false;
-    std::size_t changed = 0, unchanged = 0;
-  };
-  Noted begin_noting() const { return {.ages_all = ages_all_}; }
-  /// A snapshot captures a dirty or aged entry.
-  template <class Entry>
-  static void note_captured(Entry& entry, Noted& noted) {
+  ColdNoted begin_noting() const { return {.ages_all = ages_all_}; }
+  /// A snapshot captures a dirty or aged entry. Returns its new meta.
+  static std::uint32_t note_captured(std::uint32_t meta, ColdNoted& noted) {
     // No branches: which entries are of the sample is random.
-    const bool sampled = (entry.meta & kNoSample) == 0;
-    const bool unchanged = (entry.meta & kAged) != 0;
+    const bool sampled = (meta & kNoSample) == 0;
+    const bool unchanged = (meta & kAged) != 0;
     noted.changed += static_cast<unsigned>(sampled) & static_cast<unsigned>(!unchanged);
     noted.unchanged += static_cast<unsigned>(sampled) & static_cast<unsigned>(unchanged);
-    entry.meta |= sampled || noted.ages_all ? kAged : 0;
+    return meta | (sampled || noted.ages_all ? kAged : 0);
   }
-  void end_noting(const Noted& noted) {
+  void end_noting(const ColdNoted& noted) {
     changed_ += noted.changed;
     unchanged_ += noted.unchanged;
   }
@@ -430,6 +430,7 @@ class ColdSide {
   // last. What is pinned for that counts.
   void pass(Space& space, Group& group, std::size_t wanted) {
     if (group.empty()) return;
+    const typename Table::Moving moving(table_);
     wanted -= std::min(wanted, drop_clean(space, group, wanted));
     for (int round = 0; round < 2 && wanted > 0; ++round) {
       for (std::size_t i = 0; i < group.slots() && wanted > 0; ++i) {
@@ -446,6 +447,7 @@ class ColdSide {
   }
 
   std::size_t drop_clean(Space& space, Group& group, std::size_t most = SIZE_MAX) {
+    const typename Table::Moving moving(table_);
     std::size_t dropped = 0;
     for (std::size_t i = 0; i < group.slots() && dropped < most;) {
       Entry& entry = group.slot(i);
@@ -528,6 +530,7 @@ class ColdSide {
     const auto at = table_.spaces_.find(part.space);
     if (at == table_.spaces_.end() || at->second->id != part.id) return;
     Space& space = *at->second;
+    const typename Table::Moving moving(table_);
     space.cold = true;
     --space.in_flight;
     if (space.dying) return;
@@ -550,6 +553,7 @@ class ColdSide {
   void shrink(Space& space, Group& group) {
     if (group.empty() || group.size * 4 > room_of(space, group)) return;
     if (group.size == 0) {
+      const typename Table::Moving moving(table_);
       table_.drop_memory(space, group);
       group = Group();
       ++table_.layout_;

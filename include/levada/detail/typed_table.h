@@ -11,11 +11,12 @@
 // Snapshots: state_backend.h. A space's `phase` is the value of the captured bit that means captured; a
 // snapshot that captures the space flips it. On the way of a row one comparison of meta says that the slot is taken and
 // has the key's tag, and another, nearly always the same way, that it is to be captured first, or is aged or gone. A
-// space that the sink keeps is not looked at.
+// space that the sink keeps is not looked at. The scan goes on in spans of some hundred slots (scan_exclusion.h): the
+// task names an entry that it captures, and what moves entries is between name_all() and done().
 //
-// Threads:    of its task.
+// Threads:    of its task, but for scan().
 // Invariants: 1. The captured bits of all live entries of a space that is not being captured equal its phase.
-//             2. A namespace dropped while it is being captured stays until the scan has passed it.
+//             2. A namespace dropped while it is being captured stays until the snapshot has ended.
 //             3. All memory of slots, of keys in arenas, and what values hold outside themselves, is
 //                charged to the share; a charge that does not fit is a StateError, or makes entries leave for
 //                the cold tier.
@@ -37,6 +38,7 @@
 #include "levada/detail/block_buffer.h"
 #include "levada/detail/cold_side.h"
 #include "levada/detail/key_groups.h"
+#include "levada/detail/scan_exclusion.h"
 #include "levada/detail/slot_memory.h"
 #include "levada/detail/stored_key.h"
 #include "levada/error.h"
@@ -63,7 +65,7 @@ concept Expires = requires { requires V::kExpires; };
 template <class K, class V, bool kTallied>
 struct TableEntry {
   using Key = StoredKey<K>;
-  std::uint32_t meta = 0;
+  SharedBits meta;
   [[no_unique_address]] std::conditional_t<kTallied, std::uint32_t, NoTally> tally{};
   Key key{};
   V value{};
@@ -134,12 +136,16 @@ class TypedTable final : public StateTable {
   using KeyView = typename Key::View;
   static constexpr bool kTally = kTallied;
 
-  /// What a snapshot captured of one group and has not handed out yet.
+  /// Keys that the cold tier has and the table says are gone.
+  struct RemovedKeys {
+    Bytes keys;
+    std::uint32_t count = 0;
+  };
+  /// What rows captured of one group for a snapshot, and has not been handed out yet.
   struct CaptureBuffer {
     BlockBuffer block;
     std::uint32_t count = 0;
-    Bytes removed;  ///< keys that the cold tier has and the table says are gone
-    std::uint32_t removed_count = 0;
+    RemovedKeys removed;
   };
 
   /// All groups of one namespace.
@@ -157,7 +163,7 @@ class TypedTable final : public StateTable {
     std::size_t arena_bytes = 0;   ///< of the keys of all groups
     std::size_t heap_bytes = 0;    ///< what live values hold outside themselves
     std::vector<Group> groups;
-    std::vector<CaptureBuffer> captured;  ///< of each group, while it is being captured
+    std::vector<CaptureBuffer> captured;  ///< by rows, of each group, while it is being captured
 
     /// The slot is taken: it ends no search.
     bool taken(const Entry& entry) const { return entry.meta >> kGenerationShift == generation; }
@@ -301,9 +307,10 @@ class TypedTable final : public StateTable {
     Entry* entry = group.empty() ? nowhere_ : group.home(hash);
     const std::uint32_t meta = space.generation << kGenerationShift | space.phase | tag_of(hash);
     entry += !same_tag(entry->meta, meta);
-    if (!same_tag(entry->meta, meta) || (entry->meta & kGoneBit) != 0 || !(entry->key == key)) return nullptr;
+    const std::uint32_t found = entry->meta;
+    if (!same_tag(found, meta) || (found & kGoneBit) != 0 || !(entry->key == key)) return nullptr;
     mark_changed(space);
-    if (entry->meta != meta) make_writable(space, group, *entry);
+    if (found != meta) make_writable(space, group, *entry);
     return entry;
   }
 
@@ -433,47 +440,38 @@ class TypedTable final : public StateTable {
     begun_ = checkpoint;
     for (auto& [name, space] : spaces_) {
       if (sink.keep(name, space->changed_after)) continue;
-      if (sink_ == nullptr) scan_name_ = name;
       sink_ = &sink;
-      scan_last_ = name;
       space->capturing = true;
       space->phase ^= kCapturedBit;
       space->captured.resize(group_count());
+      scan_.spaces.push_back(space.get());
     }
-    scan_group_ = scan_slot_ = 0;
+    if (cold_) scan_.noted = cold_->begin_noting();
   }
 
   bool scan(std::size_t max_entries) override {
-    if (sink_ == nullptr) return true;
-    for (std::size_t done = 0; done < max_entries;) {
-      const auto at = spaces_.lower_bound(scan_name_);
-      if (at == spaces_.end() || at->first > scan_last_) {
-        if (cold_) cold_->snapshot_ended();
-        return end_snapshot();
-      }
-      if (at->first != scan_name_) {
-        scan_name_ = at->first;
-        scan_group_ = scan_slot_ = 0;
-      }
-      if (at->second->capturing) {
-        done += scan_some(*at->second, max_entries - done);
-      } else {
-        scan_name_ = at->first + 1;
-      }
-      ++done;
+    for (std::size_t done = 0; done < max_entries && !scan_.over();) done += scan_span(max_entries - done);
+    return scan_.over();
+  }
+
+  void end_snapshot() override {
+    if (sink_ == nullptr) return;
+    LEVADA_ASSERT(scan_.over(), "a snapshot ends when all is captured");
+    if (cold_) {
+      cold_->end_noting(scan_.noted);
+      cold_->snapshot_ended();
     }
-    return false;
+    forget_snapshot();
   }
 
   void abort_snapshot() override {
     if (sink_ == nullptr) return;
-    for (auto& [name, space] : spaces_) {
-      if (!space->capturing) continue;
+    for (Space* const space : scan_.spaces) {
       for (Group& group : space->groups) {
         for (std::size_t i = 0; i < group.slots(); ++i) mark_captured(group.slot(i), space->phase);
       }
     }
-    end_snapshot();
+    forget_snapshot();
   }
 
   StateTable::Settled settle() override { return cold_ ? cold_->settle() : StateTable::Settled::kDone; }
@@ -528,15 +526,78 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kRing = 64;
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
+  // Slots that the scan claims together: a few microseconds.
+  static constexpr std::size_t kSpanSlots = 512;
   // Slots between asking for them and capturing them.
   static constexpr std::size_t kScanAhead = 4 * kBlock;
   // The encodings of entries are bounded, so a snapshot writes them without asking for room each time.
   static constexpr bool kBounded = !Key::kInArena && !Expires<V> && BoundedEncoding<K> && BoundedEncoding<V>;
   static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
-  // So many of them are written at once: a stage's worth.
+  // So many of them are captured together.
   static constexpr std::size_t captured_max() {
-    return std::clamp<std::size_t>(BlockBuffer::kStageBytes / std::max<std::size_t>(encoded_max(), 1), 1, kBlock);
+    if constexpr (kBounded) {
+      return std::clamp<std::size_t>(BlockBuffer::kBlockBytes / std::max<std::size_t>(encoded_max(), 1), 1, kBlock);
+    } else {
+      return kBlock;
+    }
   }
+
+  // What the scan of the snapshot under way has come to.
+  struct Scan {
+    std::vector<Space*> spaces;  // those to capture, which stay until the snapshot has ended
+    std::size_t space = 0, group = 0, slot = 0;
+    Bytes block;  // of the group
+    std::uint32_t count = 0;
+    RemovedKeys removed;
+    ColdNoted noted;
+
+    bool over() const { return space == spaces.size(); }
+  };
+  // Nothing moves or is captured while there is one.
+  class Claim {
+   public:
+    explicit Claim(ScanExclusion& exclusion) : exclusion_(exclusion) { exclusion.claim_all(); }
+    ~Claim() { exclusion_.release_claim(); }
+    Claim(const Claim&) = delete;
+    Claim& operator=(const Claim&) = delete;
+
+   private:
+    ScanExclusion& exclusion_;
+  };
+  // The task captures an entry.
+  class Naming {
+   public:
+    Naming(TypedTable& table, const Entry& entry) : table_(table.moves_ ? nullptr : &table) {
+      if (table_ != nullptr) table_->exclusion_.name(&entry);
+    }
+    ~Naming() {
+      if (table_ != nullptr) table_->exclusion_.done();
+    }
+    Naming(const Naming&) = delete;
+    Naming& operator=(const Naming&) = delete;
+
+   private:
+    TypedTable* const table_;  // null: the scan keeps out anyway
+  };
+  // The task moves entries, or changes what it does not capture. Also within another.
+  class Moving {
+   public:
+    explicit Moving(TypedTable& table) : table_(table.sink_ == nullptr || table.moves_ ? nullptr : &table) {
+      if (table_ == nullptr) return;
+      table_->exclusion_.name_all();
+      table_->moves_ = true;
+    }
+    ~Moving() {
+      if (table_ == nullptr) return;
+      table_->moves_ = false;
+      table_->exclusion_.done();
+    }
+    Moving(const Moving&) = delete;
+    Moving& operator=(const Moving&) = delete;
+
+   private:
+    TypedTable* const table_;
+  };
 
   template <class Wanted>
   static std::size_t list_slots(const Group& group, std::size_t& slot, std::uint32_t* found,
@@ -595,8 +656,9 @@ class TypedTable final : public StateTable {
       Entry* entry = homes[i % kRing];
       entry += !same_tag(entry->meta, meta);
       KeyView key = key_at(i);
-      if (same_tag(entry->meta, meta) && entry->key == key) [[likely]] {
-        if (entry->meta != meta) [[unlikely]] make_writable(space, group_of(space, hashes[i]), *entry);
+      const std::uint32_t found = entry->meta;
+      if (same_tag(found, meta) && entry->key == key) [[likely]] {
+        if (found != meta) [[unlikely]] make_writable(space, group_of(space, hashes[i]), *entry);
         f(i, *entry);
         continue;
       }
@@ -722,6 +784,7 @@ class TypedTable final : public StateTable {
     const std::size_t before = group.slots() * sizeof(Entry), after = slots * sizeof(Entry);
     if (after > before) charge(after - before);
     Group resized(slots);
+    const Moving moving(*this);
     for (std::size_t i = 0; i < group.slots(); ++i) {
       if (space.taken(group.slot(i))) move_into(space, resized, group.slot(i));
     }
@@ -735,9 +798,7 @@ class TypedTable final : public StateTable {
 
   // The slots have moved: what was captured says so itself, so the group is scanned again.
   void scan_again(const Space& space, const Group& group) {
-    if (sink_ != nullptr && space.name == scan_name_ && &group == &space.groups[scan_group_]) {
-      scan_slot_ = 0;
-    }
+    if (!scan_.over() && scan_.spaces[scan_.space] == &space && index_of(space, group) == scan_.group) scan_.slot = 0;
   }
 
   static void move_into(const Space& space, Group& group, Entry& entry) {
@@ -756,6 +817,7 @@ class TypedTable final : public StateTable {
 
   // The entry goes, and nothing of it stays. REQUIRES: no snapshot wants it any more.
   void erase(Space& space, Group& group, Entry& entry) {
+    const Moving moving(*this);
     if constexpr (!kFlat<V>) charge_change(space, heap_bytes_of(entry.value), 0);
     if constexpr (Key::kInArena) {
       const std::size_t bytes = entry.key.view().size();
@@ -844,9 +906,8 @@ class TypedTable final : public StateTable {
     acquired_bytes_ -= advance - kAdvanceBytes;
   }
 
-  static void mark_captured(Entry& entry, std::uint32_t phase) {
-    entry.meta = (entry.meta & ~kCapturedBit) | phase;
-  }
+  static std::uint32_t captured_bits(std::uint32_t meta, std::uint32_t phase) { return (meta & ~kCapturedBit) | phase; }
+  static void mark_captured(Entry& entry, std::uint32_t phase) { entry.meta = captured_bits(entry.meta, phase); }
 
   // Before a taken entry is written: it is there again, and newer than what the tier has.
   void make_writable(Space& space, Group& group, Entry& entry) {
@@ -856,111 +917,93 @@ class TypedTable final : public StateTable {
 
   // Before an entry is changed, moved or removed.
   void keep_for_snapshot(Space& space, Group& group, Entry& entry) {
-    if ((entry.meta & kCapturedBit) == space.phase) return;
-    capture(space, group, 1, [&entry](std::size_t) -> Entry& { return entry; });
+    if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
   }
 
-  // Appends the values of entries as they are now, before anybody changes them.
-  template <class EntryAt>
-  void capture(Space& space, Group& group, std::size_t count, EntryAt entry_at) {
-    CaptureBuffer& buffer = buffer_of(space, group);
-    auto noted = cold_ ? cold_->begin_noting() : typename Cold::Noted{};
-    const std::uint32_t phase = space.phase;  // by value: what is written may lie anywhere
+  // For a row: the scan has not come to the entry.
+  void capture(Space& space, Group& group, Entry& entry) {
+    const Naming naming(*this, entry);
+    const std::uint32_t meta = entry.meta;
+    if ((meta & kCapturedBit) == space.phase) return;  // it has by now
+    CaptureBuffer& buffer = space.captured[index_of(space, group)];
+    if (!wants_value(space, group, entry, buffer.removed)) return mark_captured(entry, space.phase);
     if constexpr (kBounded) {
-      for (std::size_t i = 0; i < count;) {
-        const std::size_t end = std::min(count, i + captured_max());
-        const std::size_t most = (end - i) * encoded_max();
-        if (!buffer.block.has_room(most)) make_buffer_room(space, group, buffer, most);
-        char* const begin = buffer.block.end();
-        char* at = begin;
-        std::uint32_t captured = 0;
-        for (; i < end; ++i) {
-          Entry& entry = entry_at(i);
-          if (!begin_capture(space, group, entry, phase, noted)) continue;
-          at = put_parts(at, entry.key.key, entry.value);
-          ++captured;
-        }
-        buffer.block.extend(static_cast<std::size_t>(at - begin));
-        buffer.count += captured;
-        // What follows may come a hundred rows later, and will not wait for its line then.
-        __builtin_prefetch(at + 64, 1);
-      }
+      if (!buffer.block.has_room(encoded_max())) make_buffer_room(space, group, buffer);
+      char* const begin = buffer.block.end();
+      char* const end = put_parts(begin, entry.key.key, entry.value);
+      buffer.block.extend(static_cast<std::size_t>(end - begin));
+      ++buffer.count;
+      // What follows may come a hundred rows later, and will not wait for its line then.
+      __builtin_prefetch(end + 64, 1);
     } else {
-      for (std::size_t i = 0; i < count; ++i) {
-        Entry& entry = entry_at(i);
-        if (begin_capture(space, group, entry, phase, noted)) append(space, group, buffer, entry);
-      }
+      Bytes& tail = buffer.block.tail();
+      const std::size_t before = tail.size();
+      buffer.count += append(space, group, entry, tail, buffer.removed);
+      buffer.block.appended((tail.size() - before) * group.size, *sink_);
+      if (buffer.block.full()) hand_out(space, group, buffer);
     }
-    if (cold_) cold_->end_noting(noted);
-  }
-
-  // False: the snapshot does not want its value.
-  bool begin_capture(Space& space, Group& group, Entry& entry, std::uint32_t phase, typename Cold::Noted& noted) {
-    mark_captured(entry, phase);
-    if ((entry.meta & (kAgeMask | kGoneBit)) != 0 && !capture_aged(space, group, entry)) return false;
-    if (cold_) Cold::note_captured(entry, noted);
-    return true;
-  }
-
-  void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer, std::size_t bytes) {
-    if (buffer.block.full()) hand_out(space, group);
-    // Rows come to all groups alike, which would otherwise want memory all at once.
-    constexpr std::size_t kStages = 8;
-    const std::size_t first_stage = BlockBuffer::kStageBytes / kStages * (1 + index_of(space, group) % kStages);
-    buffer.block.make_room(bytes, first_stage, group.size * encoded_max(), *sink_);
-  }
-
-  void append(Space& space, Group& group, CaptureBuffer& buffer, Entry& entry) {
-    Bytes& tail = buffer.block.tail();
-    const std::size_t before = tail.size();
-    entry.key.write(tail);
-    if constexpr (Expires<V>) {
-      if (!entry.value.write_unexpired(tail, left_out_us_)) {
-        tail.resize(before);
-        // Else what the tier has of the key, which is older, would be what the snapshot says.
-        if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry);
-        return;
-      }
+    if (cold_) {
+      ColdNoted noted = cold_->begin_noting();
+      entry.meta = captured_bits(Cold::note_captured(meta, noted), space.phase);
+      cold_->end_noting(noted);
     } else {
-      Serde<V>::write(entry.value, tail);
+      entry.meta = captured_bits(meta, space.phase);
     }
-    ++buffer.count;
-    buffer.block.appended((tail.size() - before) * group.size, *sink_);
-    if (buffer.block.full()) hand_out(space, group);
   }
 
-  // What a snapshot wants of an entry that the cold tier may have; true: its value.
-  bool capture_aged(Space& space, Group& group, const Entry& entry) {
+  // False: what the snapshot wants of it is not its value.
+  bool wants_value(const Space& space, const Group& group, const Entry& entry, RemovedKeys& removed) {
+    if ((entry.meta & (kAgeMask | kGoneBit)) == 0) return true;
     // What has left for the cold tier before the snapshot began is in the snapshot of that.
     if (!Cold::dirty(entry)) return false;
     if ((entry.meta & kGoneBit) == 0) return true;
-    capture_removed(space, group, entry);
+    capture_removed(space, group, entry, removed);
     return false;
   }
-  void capture_removed(Space& space, Group& group, const Entry& entry) {
-    CaptureBuffer& buffer = buffer_of(space, group);
-    entry.key.write(buffer.removed);
-    ++buffer.removed_count;
-    if (buffer.removed.size() >= BlockBuffer::kBlockBytes) {
-      hand_out(space, group, std::exchange(buffer.removed, {}), buffer.removed_count, true);
+
+  void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer) {
+    if (buffer.block.full()) hand_out(space, group, buffer);
+    // Rows come to all groups alike, which would otherwise want memory all at once.
+    constexpr std::size_t kStages = 8;
+    const std::size_t first_stage = BlockBuffer::kStageBytes / kStages * (1 + index_of(space, group) % kStages);
+    buffer.block.make_room(encoded_max(), first_stage, group.size * encoded_max(), *sink_);
+  }
+
+  // Returns how many entries were appended: none where it has expired.
+  std::uint32_t append(const Space& space, const Group& group, const Entry& entry, Bytes& out, RemovedKeys& removed) {
+    const std::size_t before = out.size();
+    entry.key.write(out);
+    if constexpr (Expires<V>) {
+      if (!entry.value.write_unexpired(out, left_out_us_)) {
+        out.resize(before);
+        // Else what the tier has of the key, which is older, would be what the snapshot says.
+        if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry, removed);
+        return 0;
+      }
+    } else {
+      Serde<V>::write(entry.value, out);
     }
+    return 1;
+  }
+
+  void capture_removed(const Space& space, const Group& group, const Entry& entry, RemovedKeys& removed) {
+    entry.key.write(removed.keys);
+    ++removed.count;
+    if (removed.keys.size() >= BlockBuffer::kBlockBytes) hand_out(space, group, removed);
   }
 
   static std::size_t index_of(const Space& space, const Group& group) {
     return static_cast<std::size_t>(&group - space.groups.data());
   }
-  static CaptureBuffer& buffer_of(Space& space, const Group& group) {
-    return space.captured[index_of(space, group)];
-  }
 
-  void hand_out(Space& space, Group& group) {
-    CaptureBuffer& buffer = buffer_of(space, group);
+  void hand_out(const Space& space, const Group& group, CaptureBuffer& buffer) {
     if (buffer.count > 0) hand_out(space, group, buffer.block.take(), buffer.count, false);
-    if (buffer.removed_count > 0) {
-      hand_out(space, group, std::exchange(buffer.removed, {}), buffer.removed_count, true);
-    }
+    hand_out(space, group, buffer.removed);
   }
-  void hand_out(Space& space, Group& group, Bytes&& bytes, std::uint32_t& count, bool removed) {
+  void hand_out(const Space& space, const Group& group, RemovedKeys& removed) {
+    if (removed.count > 0) hand_out(space, group, std::exchange(removed.keys, {}), removed.count, true);
+  }
+  void hand_out(const Space& space, const Group& group, Bytes&& bytes, std::uint32_t& count, bool removed) {
     StateBlock block;
     block.name_space = space.name;
     block.key_group = range_.first + static_cast<std::uint32_t>(index_of(space, group));
@@ -970,52 +1013,99 @@ class TypedTable final : public StateTable {
     sink_->block(std::move(block));
   }
 
-  // Captures on in one space; returns how many slots it looked at: about `max_slots`.
-  std::size_t scan_some(Space& space, std::size_t max_slots) {
-    std::uint32_t found[kBlock];
-    std::size_t looked = 0;
-    for (; scan_group_ < space.groups.size(); ++scan_group_, scan_slot_ = 0) {
-      Group& group = space.groups[scan_group_];
-      while (scan_slot_ < group.slots()) {
-        if (looked >= max_slots) return looked;
-        const std::size_t first = scan_slot_;
-        prefetch_slots(group, first + kScanAhead);
-        const std::size_t count = slots_left(space, group, scan_slot_, found, kBlock);
-        looked += scan_slot_ - first;
-        Entry* const slots = &group.slot(0);
-        capture(space, group, count, [slots, &found](std::size_t i) -> Entry& { return slots[found[i]]; });
-      }
-      hand_out(space, group);
+  // ---- the scan
+
+  // Goes on by a span of at most `max_slots`, or to the next group or space. Returns how many slots it looked at, or 1.
+  std::size_t scan_span(std::size_t max_slots) {
+    const Claim claim(exclusion_);
+    Space& space = *scan_.spaces[scan_.space];
+    if (scan_.group == space.groups.size()) {
+      ++scan_.space;
+      scan_.group = 0;
+      return 1;
     }
-    pass(space);
-    return looked;
+    Group& group = space.groups[scan_.group];
+    if (scan_.slot == group.slots()) {
+      hand_out(space, group, space.captured[scan_.group]);  // rows capture nothing more of it
+      hand_out_scanned(space, group);
+      ++scan_.group;
+      scan_.slot = 0;
+      return 1;
+    }
+    exclusion_.claim_only(&group.slot(scan_.slot));
+    const std::size_t first = scan_.slot, last = std::min(first + std::min(kSpanSlots, max_slots), group.slots());
+    while (scan_.slot < last) scan_some(space, group, last);
+    return last - first;
+  }
+  void scan_some(Space& space, Group& group, std::size_t last) {
+    std::uint32_t found[kBlock];
+    prefetch_slots(group, scan_.slot + kScanAhead);
+    const std::size_t count =
+        slots_left(space, group, scan_.slot, found, std::min(captured_max(), last - scan_.slot));
+    if (count == 0) return;
+    make_scan_room(space, group, count);
+    const std::uint32_t phase = space.phase;  // by value: what is written may lie anywhere
+    ColdNoted noted = scan_.noted;
+    Entry* const slots = &group.slot(0);
+    const auto each = [&](auto put) {
+      for (std::size_t i = 0; i < count; ++i) {
+        Entry& entry = slots[found[i]];
+        std::uint32_t meta = entry.meta;
+        if (wants_value(space, group, entry, scan_.removed)) {
+          put(entry);
+          if (cold_) meta = Cold::note_captured(meta, noted);
+        }
+        entry.meta = captured_bits(meta, phase);  // from now on the task may change the value
+      }
+    };
+    Bytes& block = scan_.block;
+    if constexpr (kBounded) {
+      const std::size_t before = block.size();
+      block.resize(before + count * encoded_max());
+      char* at = block.data() + before;
+      std::uint32_t put = 0;
+      each([&](const Entry& entry) {
+        at = put_parts(at, entry.key.key, entry.value);
+        ++put;
+      });
+      block.resize(static_cast<std::size_t>(at - block.data()));
+      scan_.count += put;
+    } else {
+      each([&](const Entry& entry) { scan_.count += append(space, group, entry, block, scan_.removed); });
+    }
+    scan_.noted = noted;
+  }
+  void make_scan_room(const Space& space, const Group& group, std::size_t count) {
+    std::size_t most = 0, expected = group.slots();
+    if constexpr (kBounded) {
+      most = count * encoded_max();
+      expected *= encoded_max();
+    } else {
+      expected *= sizeof(Entry);
+    }
+    if (scan_.block.size() + most >= BlockBuffer::kBlockBytes) hand_out_scanned(space, group);
+    const std::size_t wanted = std::max(most, std::min(expected, BlockBuffer::kBlockBytes));
+    if (!scan_.block.empty() || scan_.block.capacity() >= wanted) return;
+    if (wanted >= BlockBuffer::kBlockBytes / 2) scan_.block = sink_->spare();
+    scan_.block.clear();
+    scan_.block.reserve(wanted);
+  }
+  void hand_out_scanned(const Space& space, const Group& group) {
+    if (scan_.count > 0) hand_out(space, group, std::exchange(scan_.block, {}), scan_.count, false);
+    hand_out(space, group, scan_.removed);
   }
 
-  // The scan is through with a space: goes on behind it.
-  void pass(Space& space) {
-    end_capture(space);
-    const bool dying = space.dying;
-    const std::int64_t name = space.name;
-    scan_name_ = name + 1;  // names are ends of slices, never the last number
-    scan_group_ = scan_slot_ = 0;
-    if (dying) retire(spaces_.find(name));
-  }
-
-  static void end_capture(Space& space) {
-    space.capturing = false;
-    end_streamed_copies();  // an aborted snapshot's, before their memory is somebody else's
-    space.captured.clear();
-  }
-
-  bool end_snapshot() {
+  // The snapshot under way is over, or given up.
+  void forget_snapshot() {
     sink_ = nullptr;
+    scan_ = {};
     for (auto at = spaces_.begin(); at != spaces_.end();) {
       const auto next = std::next(at);
-      end_capture(*at->second);
+      at->second->capturing = false;
+      at->second->captured.clear();
       if (at->second->dying) retire(at);
       at = next;
     }
-    return true;
   }
 
   using Spaces = std::map<std::int64_t, std::unique_ptr<Space>>;
@@ -1088,11 +1178,10 @@ class TypedTable final : public StateTable {
 
   CheckpointId begun_ = 0;  // of the newest snapshot
   std::int64_t left_out_us_ = INT64_MIN;  // what was last updated by then is in no snapshot
-  BlockSink* sink_ = nullptr;
-  std::int64_t scan_name_ = 0;
-  std::int64_t scan_last_ = 0;
-  std::size_t scan_group_ = 0;
-  std::size_t scan_slot_ = 0;
+  BlockSink* sink_ = nullptr;  // of the snapshot under way
+  ScanExclusion exclusion_{kSpanSlots * sizeof(Entry)};
+  Scan scan_;           // of the scan's claims, and of the task's moves
+  bool moves_ = false;  // there is a Moving
 
   std::unique_ptr<Cold> cold_;  // null: all entries are in the table
 };

@@ -1,4 +1,4 @@
-// Snapshots of a table: the scan that a task does between batches, and what a batch costs meanwhile.
+// Snapshots of a table: the scan that the background does, and what a batch costs meanwhile.
 #include <benchmark/benchmark.h>
 
 #include "layers/table.h"
@@ -43,6 +43,7 @@ void state_snapshot(benchmark::State& state) {
     table.table().begin_snapshot(++checkpoint, sink);
     while (!table.table().scan(kScanEntries)) {
     }
+    table.table().end_snapshot();
   }
   if (sink.entries != static_cast<std::uint64_t>(state.iterations() * state.range(0))) {
     state.SkipWithError("entries are missing");
@@ -72,6 +73,7 @@ void state_capture(benchmark::State& state) {
     state.PauseTiming();
     while (!table.table().scan(kScanEntries)) {
     }
+    table.table().end_snapshot();
     state.ResumeTiming();
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatches * kBatchRows));
@@ -94,6 +96,7 @@ void state_restore(benchmark::State& state) {
   table.table().begin_snapshot(1, kept);
   while (!table.table().scan(kScanEntries)) {
   }
+  table.table().end_snapshot();
   for (auto _ : state) {
     levada::MemoryShare share("state", std::size_t{4} << 30);
     typename KeyTable<K>::Table into("sums", "bench", {0, kKeyGroups}, kKeyGroups, share);

@@ -27,7 +27,6 @@ TEST(StreamedCopy, CopiesWhatMemcpyWouldAndNothingElse) {
         std::fill_n(target, kRoom, '#');
         const std::string source = numbered(from + bytes, to);
         streamed_copy(target + to, source.data() + from, bytes);
-        end_streamed_copies();
         std::string expected(kRoom, '#');
         expected.replace(to, bytes, source, from, bytes);
         ASSERT_EQ(std::string(target, kRoom), expected) << to << ' ' << from << ' ' << bytes;
@@ -55,7 +54,6 @@ TEST(StreamedCopy, IsThereForOthersOnceItHasEnded) {
     while (read.load(std::memory_order_acquire) < i - 1) std::this_thread::yield();
     const std::string source(kBytes, static_cast<char>(i));
     streamed_copy(shared.data(), source.data(), kBytes);
-    end_streamed_copies();
     written.store(i, std::memory_order_release);
   }
   reader.join();

@@ -32,6 +32,7 @@ class CollectingTable final : public StateTable {
   std::size_t memory_bytes() const override { return 0; }
   void begin_snapshot(CheckpointId, BlockSink&) override {}
   bool scan(std::size_t) override { return true; }
+  void end_snapshot() override {}
   void abort_snapshot() override {}
   void restore(const RestoredBlock& block) override {
     blocks[{block.key_group, block.name_space}] += std::string(block.bytes.rest());

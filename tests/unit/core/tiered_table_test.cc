@@ -244,6 +244,7 @@ class TieredTable : public ::testing::Test {
     if (!all) return std::nullopt;
     Snapshots done;
     for (const auto& subtask : subtasks) {
+      subtask->table->end_snapshot();
       ColdQueue::finish(subtask->under_way->ticket);
       for (StateBlock& block : subtask->under_way->from_base) {
         subtask->under_way->blocks.push_back(std::move(block));
