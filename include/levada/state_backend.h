@@ -7,7 +7,8 @@
 // blocks. A namespace that an earlier checkpoint has as it is now is kept, that is, neither captured nor written
 // again, when the sink says so.
 //
-// Threads: a table belongs to its task, but for scan(). Serde<T>::write() of what is in it is called by either.
+// Threads: a table belongs to its task, but for scan(). Keys and values are encoded by either, so two values must not
+// share what one of them changes.
 #pragma once
 
 #include <cstddef>

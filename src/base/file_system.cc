@@ -93,19 +93,24 @@ class LocalWritableFile final : public WritableFile {
 // Whole buffers go to the disk directly. Where that is not possible, and for the rest at the end, as usual.
 class LocalLargeFile final : public WritableFile {
  public:
-  LocalLargeFile(Descriptor fd, std::string path)
-      : file_(std::move(fd), std::move(path)), buffer_(static_cast<char*>(::operator new(kBufferBytes, kAlignment))) {}
+  LocalLargeFile(Descriptor fd, std::string path) : file_(std::move(fd), std::move(path)) {}
   ~LocalLargeFile() override { ::operator delete(buffer_, kAlignment); }
   LocalLargeFile(const LocalLargeFile&) = delete;
   LocalLargeFile& operator=(const LocalLargeFile&) = delete;
 
   void append(std::string_view bytes) override {
     while (!bytes.empty()) {
+      if (used_ == 0 && bytes.size() >= kBufferBytes && is_aligned(bytes.data())) {
+        write_whole(bytes.substr(0, kBufferBytes));
+        bytes.remove_prefix(kBufferBytes);
+        continue;
+      }
+      if (buffer_ == nullptr) buffer_ = static_cast<char*>(::operator new(kBufferBytes, kAlignment));
       const std::size_t count = std::min(kBufferBytes - used_, bytes.size());
       std::memcpy(buffer_ + used_, bytes.data(), count);
       used_ += count;
       bytes.remove_prefix(count);
-      if (used_ == kBufferBytes) write_whole();
+      if (used_ == kBufferBytes) write_whole({buffer_, std::exchange(used_, 0)});
     }
   }
   void sync() override {
@@ -118,12 +123,13 @@ class LocalLargeFile final : public WritableFile {
   }
 
  private:
-  // As much as disks take at once, and more; file systems want multiples of their blocks, from such addresses.
-  static constexpr std::size_t kBufferBytes = 1024 * 1024;
-  static constexpr std::align_val_t kAlignment{4096};
+  static constexpr std::size_t kBufferBytes = FileSystem::kLargeBytes;
+  static constexpr std::align_val_t kAlignment{FileSystem::kLargeAlignment};
 
-  void write_whole() {
-    std::string_view left(buffer_, kBufferBytes);
+  static bool is_aligned(const char* at) {
+    return reinterpret_cast<std::uintptr_t>(at) % FileSystem::kLargeAlignment == 0;
+  }
+  void write_whole(std::string_view left) {
     if (possible_ && !direct_) direct_ = file_.set_direct(true);
     if (direct_) left.remove_prefix(file_.append_some(left));
     if (!left.empty()) {
@@ -131,7 +137,6 @@ class LocalLargeFile final : public WritableFile {
       possible_ = false;
       write_buffered(left);
     }
-    used_ = 0;
   }
   void write_rest() {
     if (used_ > 0) write_buffered({buffer_, std::exchange(used_, 0)});
@@ -142,7 +147,7 @@ class LocalLargeFile final : public WritableFile {
   }
 
   LocalWritableFile file_;
-  char* buffer_;
+  char* buffer_ = nullptr;  // from the first bytes on that come in smaller pieces
   std::size_t used_ = 0;
   bool direct_ = false;
   bool possible_ = true;

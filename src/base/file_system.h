@@ -56,6 +56,10 @@ struct FileStatus {
 
 class FileSystem {
  public:
+  /// As much as disks take at once, and more; they want multiples of their blocks, from such addresses.
+  static constexpr std::size_t kLargeBytes = 1024 * 1024;
+  static constexpr std::size_t kLargeAlignment = 4096;
+
   virtual ~FileSystem() = default;
 
   /// Creates a file (0600). Fails when anything has that name.
@@ -66,7 +70,7 @@ class FileSystem {
   }
   /// Creates a file (0600) of which many megabytes are written, and not soon read: past the system's cache of files,
   /// where the file system can, so that nothing of the host's leaves that cache. append() may keep some of it until
-  /// sync() or close().
+  /// sync() or close(); kLargeBytes at a time, from an address that is a multiple of kLargeAlignment, it does not copy.
   virtual std::unique_ptr<WritableFile> create_large(const std::string& path) { return create(path); }
   /// Opens a regular file; follows no symbolic link in the last part of the path.
   virtual std::unique_ptr<ReadableFile> open(const std::string& path) = 0;

@@ -22,6 +22,9 @@ class BackgroundQueue {
   ///
   /// Threads: from any thread.
   virtual void submit_limited(std::function<std::size_t()> job) = 0;
+  /// Of work that a job may do in parts: how much of `most`, at least 1, it should do before it lets others go on and
+  /// submits itself again.
+  virtual std::size_t at_once(std::size_t most) { return most; }
 };
 
 }  // namespace levada

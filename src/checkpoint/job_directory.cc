@@ -249,13 +249,13 @@ CheckpointId JobDirectory::begin_checkpoint() {
 }
 
 std::unique_ptr<StateFileWriter> JobDirectory::make_writer(CheckpointId id, std::uint32_t chain,
-                                                           std::uint32_t subtask,
-                                                           Compression compression) {
+                                                           std::uint32_t subtask, Compression compression,
+                                                           BackgroundQueue* disk) {
   std::string name(kTemporaryPrefix);
   name += padded(id) + "-" + std::to_string(chain) + "-" + std::to_string(subtask);
   return std::make_unique<StateFileWriter>(
       files_, state_path_, std::move(name),
-      [this, id](const std::string& file) { return reserve(id, file); }, compression);
+      [this, id](const std::string& file) { return reserve(id, file); }, compression, disk);
 }
 
 std::shared_ptr<ColdFilesWriter> JobDirectory::make_cold_writer(

@@ -92,10 +92,11 @@ class JobDirectory {
   /// Starts a checkpoint and gives its id. Its files are kept until commit() or abandon().
   CheckpointId begin_checkpoint();
   /// Makes the writer of one subtask's snapshot. `chain` and `subtask` only make its file's name
-  /// unique.
+  /// unique. `disk`: StateFileWriter.
   std::unique_ptr<StateFileWriter> make_writer(CheckpointId id, std::uint32_t chain,
                                                std::uint32_t subtask,
-                                               Compression compression = Compression::kNone);
+                                               Compression compression = Compression::kNone,
+                                               BackgroundQueue* disk = nullptr);
   /// Makes what takes the files of one subtask's cold tier into the checkpoint.
   std::shared_ptr<ColdFilesWriter> make_cold_writer(CheckpointId id, std::uint32_t chain,
                                                     std::uint32_t subtask,

@@ -30,6 +30,7 @@
 
 #include "base/crc32c.h"
 #include "base/fail_point.h"
+#include "checkpoint/overlapped_file.h"
 
 namespace levada {
 namespace {
@@ -110,12 +111,13 @@ struct StateFileWriter::Contents {
 
 StateFileWriter::StateFileWriter(FileSystem& files, std::string directory,
                                  std::string temporary_name, Reserve reserve,
-                                 Compression compression)
+                                 Compression compression, BackgroundQueue* disk)
     : files_(files),
       directory_(std::move(directory)),
       temporary_path_(join_path(directory_, temporary_name)),
       reserve_(std::move(reserve)),
       compressor_(compression),
+      disk_(disk),
       contents_(std::make_unique<Contents>()) {
   Bytes head;
   put_head(head);
@@ -205,6 +207,7 @@ void StateFileWriter::append(std::string_view bytes) {
 void StateFileWriter::begin_file() {
   contents_->file = files_.create_large(temporary_path_);
   LEVADA_FAILPOINT("checkpoint.state.created", kWrite);
+  if (disk_ != nullptr) contents_->file = std::make_unique<OverlappedFile>(std::move(contents_->file), *disk_);
   contents_->file->append(contents_->pending);
   contents_->pending.clear();
 }

@@ -20,6 +20,7 @@
 #include "levada/state_backend.h"
 
 #include "base/file_system.h"
+#include "checkpoint/background.h"
 #include "checkpoint/block_compression.h"
 #include "checkpoint/cold_files.h"
 #include "checkpoint/state_handle.h"
@@ -35,9 +36,10 @@ class StateFileWriter {
   /// they are first referred to; false: the checkpoint is not wanted any more, finish() or keep() throws.
   using Reserve = std::function<bool(const std::string& name)>;
 
-  /// Writes `directory`/`temporary_name` once there is more than fits inline.
+  /// Writes `directory`/`temporary_name` once there is more than fits inline: by jobs on `disk`, which outlives the
+  /// writer, while more is put; null: in put_block() and finish().
   StateFileWriter(FileSystem& files, std::string directory, std::string temporary_name,
-                  Reserve reserve, Compression compression = Compression::kNone);
+                  Reserve reserve, Compression compression = Compression::kNone, BackgroundQueue* disk = nullptr);
   ~StateFileWriter();
   StateFileWriter(const StateFileWriter&) = delete;
   StateFileWriter& operator=(const StateFileWriter&) = delete;
@@ -73,6 +75,7 @@ class StateFileWriter {
   std::string temporary_path_;
   Reserve reserve_;
   BlockCompressor compressor_;
+  BackgroundQueue* const disk_;
   std::unique_ptr<Contents> contents_;
 };
 

@@ -29,6 +29,8 @@ class Executor {
  public:
   virtual ~Executor() = default;
   virtual BackgroundQueue& background() = 0;
+  /// Where the background has large files written while it goes on; null: it writes them itself.
+  virtual BackgroundQueue* disk() = 0;
   /// Begins to step publishers, which may block; they outlive stop_publishers() and the executor's end.
   virtual void start_publishers(const std::vector<EpochPublisher*>& publishers) = 0;
   /// Returns when no publisher is being stepped any more. stop() leaves them alone.

@@ -286,10 +286,10 @@ bool JobControl::start_attempt() {
                      .make_writer = {},
                      .make_cold_writer = {}};
   if (directory_) {
-    parts.make_writer = [directory = directory_.get(), compression = options_.checkpoint.compression](
-        CheckpointId id, int chain, int subtask) {
+    parts.make_writer = [directory = directory_.get(), compression = options_.checkpoint.compression,
+                         disk = executor_->disk()](CheckpointId id, int chain, int subtask) {
       return directory->make_writer(id, static_cast<std::uint32_t>(chain),
-                                    static_cast<std::uint32_t>(subtask), compression);
+                                    static_cast<std::uint32_t>(subtask), compression, disk);
     };
     parts.make_cold_writer = [directory = directory_.get()](CheckpointId id, int chain, int subtask,
                                                             std::shared_ptr<KnownColdFiles> known) {

@@ -49,6 +49,7 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
   ~SimulatedExecutor() override { stop_publishers(); }
 
   BackgroundQueue& background() override { return *this; }
+  BackgroundQueue* disk() override { return nullptr; }
   void start_publishers(const std::vector<EpochPublisher*>& publishers) override;
   void stop_publishers() noexcept override;
   void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
@@ -65,6 +66,8 @@ class SimulatedExecutor final : public Executor, private BackgroundQueue {
  private:
   void submit(std::function<void()> job) override { jobs_.push_back(std::move(job)); }
   void submit_limited(std::function<std::size_t()> job) override { limited_.push_back(std::move(job)); }
+  // Mostly little: what tasks do meanwhile is what is to be seen.
+  std::size_t at_once(std::size_t most) override { return random_.below(4) == 0 ? most : 1 + random_.below(256); }
   bool has_job() const;
   void run_job();
   void step_task(std::size_t index);

@@ -1,5 +1,6 @@
 #include "runtime/task_snapshot.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <utility>
@@ -16,6 +17,10 @@ namespace {
 constexpr std::size_t kStepBytes = 512 * 1024;
 constexpr std::size_t kStepSlots = 64 * 1024;
 constexpr std::size_t kSlotsPerScan = 2048;
+
+std::string text_of(const std::exception& failure) {
+  return *failure.what() != '\0' ? failure.what() : "an error that does not say what it is";
+}
 
 }  // namespace
 
@@ -61,19 +66,17 @@ class TaskSnapshot::Writing final {
 
   bool captured() const { return captured_.load(std::memory_order_acquire); }
   // The tables are the task's alone from now on.
-  std::vector<StateTable*> end() {
+  void end_tables() {
     MutexLock lock(scanning_);
     if (!captured()) aborted_.store(true, std::memory_order_release);
-    std::vector<StateTable*> ended;
-    for (const Scanned& scanned : std::exchange(tables_, {})) {
+    for (const Scanned& scanned : tables_) {
       if (scanned.state == Scanned::State::kDone) {
         scanned.table->end_snapshot();
       } else {
         scanned.table->abort_snapshot();
       }
-      ended.push_back(scanned.table);
     }
-    return ended;
+    tables_.clear();
   }
 
   // ---- of either
@@ -89,12 +92,12 @@ class TaskSnapshot::Writing final {
 
   // ---- of the background
 
-  // Scans on and writes what there is; returns how many bytes, and whether there is more to scan.
-  std::pair<std::size_t, bool> step() {
+  // Scans on by about so many slots and writes what there is; returns how many bytes, and whether there is more to scan.
+  std::pair<std::size_t, bool> step(std::size_t slots) {
     if (aborted_.load(std::memory_order_acquire)) return {0, false};
     std::size_t written = 0;
     for (const Write& write : std::exchange(first_, {})) written += run(write);
-    const bool more = scan();
+    const bool more = scan(slots);
     written += write_blocks();
     if (!more) finish();
     return {written, more};
@@ -108,25 +111,27 @@ class TaskSnapshot::Writing final {
   };
 
   // False: nothing is left.
-  bool scan() {
+  bool scan(std::size_t slots) {
     MutexLock lock(scanning_);
     for (Scanned& scanned : tables_) {
       if (scanned.state != Scanned::State::kUnderWay) continue;
       try {
-        if (scan(*scanned.table)) scanned.state = Scanned::State::kDone;
+        if (scan(*scanned.table, slots)) scanned.state = Scanned::State::kDone;
       } catch (const std::exception& failure) {
         scanned.state = Scanned::State::kFailed;
-        error_ = failure.what();
+        error_ = text_of(failure);
       }
       return true;
     }
     captured_.store(true, std::memory_order_release);
     return false;
   }
-  bool scan(StateTable& table) {
-    for (std::size_t slots = kSlotsPerScan;; slots += kSlotsPerScan) {
-      if (table.scan(kSlotsPerScan)) return true;
-      if (slots >= kStepSlots || held_bytes_ >= kStepBytes) return false;
+  bool scan(StateTable& table, std::size_t slots) {
+    for (;;) {
+      const std::size_t some = std::min(slots, kSlotsPerScan);
+      if (table.scan(some)) return true;
+      slots -= some;
+      if (slots == 0 || held_bytes_ >= kStepBytes) return false;
     }
   }
 
@@ -154,7 +159,7 @@ class TaskSnapshot::Writing final {
     try {
       write(*writer_);
     } catch (const std::exception& failure) {
-      error_ = failure.what();
+      error_ = text_of(failure);
     }
     return writer_->size_bytes() - before;
   }
@@ -169,7 +174,7 @@ class TaskSnapshot::Writing final {
       try {
         finish_file(result);
       } catch (const std::exception& failure) {
-        result.error = failure.what();
+        result.error = text_of(failure);
       }
     }
     writer_.reset();
@@ -201,7 +206,7 @@ class TaskSnapshot::Writing final {
   Duration synchronous_{};
   detail::ColdQueue::Ticket cold_ticket_;  // null: there is no cold tier
   std::shared_ptr<ColdFilesWriter> cold_;  // belongs to the ticket's work until that is done
-  std::string error_;                      // of the background
+  std::string error_;                      // of the background; not empty when something has failed
 
   std::atomic<bool> aborted_{false};
   std::atomic<bool> captured_{false};
@@ -272,7 +277,7 @@ TaskSnapshot::TaskSnapshot(CheckpointId checkpoint, std::shared_ptr<const Snapsh
       background_(background),
       context_(std::make_unique<Context>(*this)) {}
 
-TaskSnapshot::~TaskSnapshot() { writing_->end(); }
+TaskSnapshot::~TaskSnapshot() { writing_->end_tables(); }
 
 void TaskSnapshot::set_times(Duration aligned, Duration synchronous) noexcept {
   LEVADA_ASSERT(!started_, "the times are known before the rest is captured");
@@ -295,10 +300,11 @@ void TaskSnapshot::put_table(StateTable& table) {
   writing_->put([node = node_, name = std::string(table.name()), schema = table.schema()](StateFileWriter& writer) {
     writer.begin_table(node, name, schema);
   });
-  const std::uint32_t index = tables_++;
+  const auto index = static_cast<std::uint32_t>(tables_.size());
+  tables_.push_back(&table);
   Blocks& blocks = *blocks_.emplace_back(std::make_unique<Blocks>(*this, index, table.name()));
-  table.begin_snapshot(checkpoint_, blocks);
   writing_->scan_too(table);
+  table.begin_snapshot(checkpoint_, blocks);
   writing_->put([index, kept = blocks.take_kept()](StateFileWriter& writer) {
     for (const Blocks::Kept& space : kept) writer.keep(index, space.name_space, space.file, space.bytes);
   });
@@ -312,7 +318,7 @@ void TaskSnapshot::start() {
     BackgroundQueue& background;
 
     std::size_t operator()() const {
-      const auto [written, more] = writing->step();
+      const auto [written, more] = writing->step(background.at_once(kStepSlots));
       if (more) background.submit_limited(*this);
       return written;
     }
@@ -322,6 +328,9 @@ void TaskSnapshot::start() {
 
 bool TaskSnapshot::captured() const noexcept { return writing_->captured(); }
 
-std::vector<StateTable*> TaskSnapshot::end() { return writing_->end(); }
+std::vector<StateTable*> TaskSnapshot::end() {
+  writing_->end_tables();
+  return std::move(tables_);
+}
 
 }  // namespace levada

@@ -74,8 +74,8 @@ class TaskSnapshot final {
   BackgroundQueue& background_;
   std::unique_ptr<Context> context_;
   std::string node_;
-  std::vector<std::unique_ptr<Blocks>> blocks_;  // of each table
-  std::uint32_t tables_ = 0;
+  std::vector<StateTable*> tables_;
+  std::vector<std::unique_ptr<Blocks>> blocks_;  // of each
   bool started_ = false;
 };
 

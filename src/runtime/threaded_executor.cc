@@ -165,17 +165,17 @@ class ThreadedExecutor::PublisherThread final : public Waker {
   std::thread thread_;
 };
 
-// ---- the thread that writes files
+// ---- the threads that write files
 
-class ThreadedExecutor::Writer final : public BackgroundQueue {
+class ThreadedExecutor::JobThread final : public BackgroundQueue {
  public:
-  Writer(const ThreadOptions& options, std::uint64_t bytes_per_second, const Clock& clock,
-         const std::atomic<ExecutorListener*>& listener)
+  JobThread(const std::string& name, const ThreadOptions& options, std::uint64_t bytes_per_second, const Clock& clock,
+            const std::atomic<ExecutorListener*>& listener)
       : clock_(clock), limit_(bytes_per_second), listener_(listener) {
-    thread_ = start_thread(options.name_prefix + "-files", options.on_start, options.on_stop,
+    thread_ = start_thread(options.name_prefix + name, options.on_start, options.on_stop,
                            [this] { run(); });
   }
-  ~Writer() override {
+  ~JobThread() override {
     {
       MutexLock lock(mutex_);
       stopping_ = true;
@@ -250,7 +250,8 @@ ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, std::uint
     : options_(std::move(options)),
       worker_count_(options_.count > 0 ? options_.count : workers),
       clock_(clock),
-      writer_(std::make_unique<Writer>(options_, bytes_per_second, clock, listener_)) {}
+      disk_(std::make_unique<JobThread>("-disk", options_, 0, clock, listener_)),
+      background_(std::make_unique<JobThread>("-files", options_, bytes_per_second, clock, listener_)) {}
 
 ThreadedExecutor::~ThreadedExecutor() {
   stop();
@@ -267,7 +268,9 @@ void ThreadedExecutor::start_publishers(const std::vector<EpochPublisher*>& publ
 
 void ThreadedExecutor::stop_publishers() noexcept { publishers_.clear(); }
 
-BackgroundQueue& ThreadedExecutor::background() { return *writer_; }
+BackgroundQueue& ThreadedExecutor::background() { return *background_; }
+
+BackgroundQueue* ThreadedExecutor::disk() { return disk_.get(); }
 
 void ThreadedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& listener) {
   listener_ = &listener;

@@ -27,6 +27,7 @@ class ThreadedExecutor final : public Executor {
   ~ThreadedExecutor() override;
 
   BackgroundQueue& background() override;
+  BackgroundQueue* disk() override;
   void start_publishers(const std::vector<EpochPublisher*>& publishers) override;
   void stop_publishers() noexcept override;
   void start(const std::vector<Task*>& tasks, ExecutorListener& listener) override;
@@ -35,13 +36,14 @@ class ThreadedExecutor final : public Executor {
  private:
   class Worker;
   class PublisherThread;
-  class Writer;
+  class JobThread;
 
   ThreadOptions options_;
   int worker_count_;
   const Clock& clock_;
   std::atomic<ExecutorListener*> listener_{nullptr};  // once there are tasks
-  std::unique_ptr<Writer> writer_;
+  std::unique_ptr<JobThread> disk_;
+  std::unique_ptr<JobThread> background_;  // its jobs wait for those of the disk
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<PublisherThread>> publishers_;
 };

@@ -486,6 +486,7 @@ class ColdSide {
       return;
     }
     Group& group = space.groups[tidy_group_];
+    const typename Table::Moving moving(table_);
     const std::size_t last = std::min(tidy_slot_ + kTidySlots, group.slots());
     for (; tidy_slot_ < last; ++tidy_slot_) {
       Entry& entry = group.slot(tidy_slot_);

@@ -1,22 +1,24 @@
 // ScanExclusion: how the thread that scans a table for a snapshot and the table's task keep out of each other's way,
-// while the task goes on with its rows. The scan claims a short span of slots at a time, the task says which entry it
-// captures, or that it moves entries; each says so before it looks at what the other says. At an entry the task steps
-// back, for the few microseconds of a span; before a move the scan does. What neither claims nor names needs no
+// while the task goes on with its rows. The scan claims one short span of slots after the other, the task says which
+// entry it captures, or that it moves entries; each says so before it looks at what the other says. At an entry the task
+// steps back, for the few microseconds of a span; before a move the scan does. What neither claims nor names needs no
 // order: the task reads and writes what is captured, and the scan only reads that it is.
 //
 // Threads:    scan: one at a time; capture and move: of the table's task.
 // Invariants: 1. The scan looks at values only of entries in its claim, and the task changes those of entries that are
 //                not captured only when it has named them: never both of the same.
 //             2. Slots are not moved, freed or given other keys while there is a claim.
-// Cost:       two exchanges a span and one an entry; the task's is of a line of its own, but for when a span begins.
+// Cost:       an exchange a span, and one an entry. Each is of a line that the other thread reads once a span.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
 
 namespace levada::detail {
+
+/// A wait for another thread that is about to be done, unless it has lost its core. `looks`: how many there were.
+void wait_a_little(int& looks) noexcept;
 
 class ScanExclusion {
  public:
@@ -25,21 +27,25 @@ class ScanExclusion {
 
   // ---- of the scan
 
-  /// Nobody moves or captures anything.
-  void claim_all() noexcept {
-    Wait wait;
-    for (;;) {
-      claimed_.store(kAll, std::memory_order_seq_cst);
-      std::uintptr_t named = named_.load(std::memory_order_seq_cst);
-      for (; named != kNone && named != kAll; named = named_.load(std::memory_order_seq_cst)) wait.a_little();
-      if (named == kNone) return;
+  /// Nobody moves anything; waits until that is so.
+  void claim() noexcept {
+    for (int looks = 0;;) {
+      claimed_.store(kNoEntry, std::memory_order_seq_cst);
+      if (named_.load(std::memory_order_seq_cst) != kAll) return;
       claimed_.store(kNone, std::memory_order_release);
-      while (named_.load(std::memory_order_acquire) == kAll) wait.a_little();
+      while (named_.load(std::memory_order_acquire) == kAll) wait_a_little(looks);
     }
   }
-  /// Nobody moves anything, or captures anything in the span. REQUIRES: claim_all().
-  void claim_only(const void* first) noexcept {
-    claimed_.store(reinterpret_cast<std::uintptr_t>(first), std::memory_order_release);
+  /// Nor does anybody capture anything in the span that begins there, instead of the one before. False: the task wants
+  /// to move something, and waits for that. REQUIRES: claim().
+  bool claim_span(const void* first) noexcept {
+    const auto at = reinterpret_cast<std::uintptr_t>(first);
+    claimed_.store(at, std::memory_order_seq_cst);
+    for (int looks = 0;; wait_a_little(looks)) {
+      const std::uintptr_t named = named_.load(std::memory_order_seq_cst);
+      if (named == kAll) return false;
+      if (!lies_in(named, at)) return true;
+    }
   }
   void release_claim() noexcept { claimed_.store(kNone, std::memory_order_release); }
 
@@ -52,37 +58,24 @@ class ScanExclusion {
       named_.store(at, std::memory_order_seq_cst);
       if (!claims(at)) return;
       named_.store(kNone, std::memory_order_release);
-      for (Wait wait; claims(at);) wait.a_little();
+      for (int looks = 0; claims(at);) wait_a_little(looks);
     }
   }
   /// From here to done() there is no claim.
   void name_all() noexcept {
     named_.store(kAll, std::memory_order_seq_cst);
-    for (Wait wait; claimed_.load(std::memory_order_seq_cst) != kNone;) wait.a_little();
+    for (int looks = 0; claimed_.load(std::memory_order_seq_cst) != kNone;) wait_a_little(looks);
   }
   void done() noexcept { named_.store(kNone, std::memory_order_release); }
 
  private:
-  // No address of an entry.
+  // No addresses of entries.
   static constexpr std::uintptr_t kAll = 0;
   static constexpr std::uintptr_t kNone = UINTPTR_MAX;
+  static constexpr std::uintptr_t kNoEntry = UINTPTR_MAX - 1;  // a claim of nothing but that nothing moves
 
-  // The other thread is about to be done, unless it has lost its core.
-  class Wait {
-   public:
-    void a_little() noexcept {
-      if (++looks_ > kLooks) std::this_thread::yield();
-    }
-
-   private:
-    static constexpr int kLooks = 1000;
-    int looks_ = 0;
-  };
-
-  bool claims(std::uintptr_t at) const noexcept {
-    const std::uintptr_t first = claimed_.load(std::memory_order_seq_cst);
-    return first == kAll || at - first < span_bytes_;  // kNone: one more than `at`
-  }
+  bool lies_in(std::uintptr_t at, std::uintptr_t first) const noexcept { return at - first < span_bytes_; }
+  bool claims(std::uintptr_t at) const noexcept { return lies_in(at, claimed_.load(std::memory_order_seq_cst)); }
 
   const std::size_t span_bytes_;
   alignas(64) std::atomic<std::uintptr_t> claimed_{kNone};

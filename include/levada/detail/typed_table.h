@@ -450,7 +450,12 @@ class TypedTable final : public StateTable {
   }
 
   bool scan(std::size_t max_entries) override {
-    for (std::size_t done = 0; done < max_entries && !scan_.over();) done += scan_span(max_entries - done);
+    if (scan_.over()) return true;
+    const Claim claim(exclusion_);
+    scan_.handed_out = 0;
+    for (std::size_t done = 0; done < max_entries && scan_.handed_out < kScanBytes && !scan_.over();) {
+      done += scan_span(max_entries - done);
+    }
     return scan_.over();
   }
 
@@ -526,12 +531,15 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kRing = 64;
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
-  // Slots that the scan claims together: a few microseconds.
-  static constexpr std::size_t kSpanSlots = 512;
   // Slots between asking for them and capturing them.
   static constexpr std::size_t kScanAhead = 4 * kBlock;
   // The encodings of entries are bounded, so a snapshot writes them without asking for room each time.
   static constexpr bool kBounded = !Key::kInArena && !Expires<V> && BoundedEncoding<K> && BoundedEncoding<V>;
+  // Slots that the scan claims together, and bytes that it makes of them: some ten microseconds.
+  static constexpr std::size_t kSpanSlots = kBounded ? 2048 : 512;
+  static constexpr std::size_t kSpanBytes = 2 * BlockBuffer::kBlockBytes;
+  // A scan hands out not many more than these.
+  static constexpr std::size_t kScanBytes = 16 * BlockBuffer::kBlockBytes;
   static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
   // So many of them are captured together.
   static constexpr std::size_t captured_max() {
@@ -550,13 +558,14 @@ class TypedTable final : public StateTable {
     std::uint32_t count = 0;
     RemovedKeys removed;
     ColdNoted noted;
+    std::size_t handed_out = 0;  // bytes of blocks, since scan() was called
 
     bool over() const { return space == spaces.size(); }
   };
-  // Nothing moves or is captured while there is one.
+  // Nothing moves while there is one.
   class Claim {
    public:
-    explicit Claim(ScanExclusion& exclusion) : exclusion_(exclusion) { exclusion.claim_all(); }
+    explicit Claim(ScanExclusion& exclusion) : exclusion_(exclusion) { exclusion.claim(); }
     ~Claim() { exclusion_.release_claim(); }
     Claim(const Claim&) = delete;
     Claim& operator=(const Claim&) = delete;
@@ -1015,9 +1024,9 @@ class TypedTable final : public StateTable {
 
   // ---- the scan
 
-  // Goes on by a span of at most `max_slots`, or to the next group or space. Returns how many slots it looked at, or 1.
+  // Goes on by a span of at most `max_slots`, or to the next group or space. Returns how many slots it looked at, or 1; 0
+  // when something has moved first. REQUIRES: there is a Claim.
   std::size_t scan_span(std::size_t max_slots) {
-    const Claim claim(exclusion_);
     Space& space = *scan_.spaces[scan_.space];
     if (scan_.group == space.groups.size()) {
       ++scan_.space;
@@ -1032,48 +1041,60 @@ class TypedTable final : public StateTable {
       scan_.slot = 0;
       return 1;
     }
-    exclusion_.claim_only(&group.slot(scan_.slot));
+    if (!exclusion_.claim_span(&group.slot(scan_.slot))) {
+      exclusion_.claim();
+      return 0;
+    }
     const std::size_t first = scan_.slot, last = std::min(first + std::min(kSpanSlots, max_slots), group.slots());
-    while (scan_.slot < last) scan_some(space, group, last);
-    return last - first;
+    for (std::size_t bytes = 0; scan_.slot < last && bytes < kSpanBytes;) bytes += scan_some(space, group, last);
+    return scan_.slot - first;
   }
-  void scan_some(Space& space, Group& group, std::size_t last) {
+  // Returns how many bytes were captured.
+  std::size_t scan_some(Space& space, Group& group, std::size_t last) {
     std::uint32_t found[kBlock];
     prefetch_slots(group, scan_.slot + kScanAhead);
     const std::size_t count =
         slots_left(space, group, scan_.slot, found, std::min(captured_max(), last - scan_.slot));
-    if (count == 0) return;
+    if (count == 0) return 0;
     make_scan_room(space, group, count);
     const std::uint32_t phase = space.phase;  // by value: what is written may lie anywhere
     ColdNoted noted = scan_.noted;
     Entry* const slots = &group.slot(0);
-    const auto each = [&](auto put) {
-      for (std::size_t i = 0; i < count; ++i) {
-        Entry& entry = slots[found[i]];
-        std::uint32_t meta = entry.meta;
-        if (wants_value(space, group, entry, scan_.removed)) {
-          put(entry);
-          if (cold_) meta = Cold::note_captured(meta, noted);
-        }
-        entry.meta = captured_bits(meta, phase);  // from now on the task may change the value
+    const auto capture_slot = [&](std::size_t slot, auto put) {
+      Entry& entry = slots[slot];
+      std::uint32_t meta = entry.meta;
+      if (wants_value(space, group, entry, scan_.removed)) {
+        put(entry);
+        if (cold_) meta = Cold::note_captured(meta, noted);
       }
+      entry.meta = captured_bits(meta, phase);  // from now on the task may change the value
     };
     Bytes& block = scan_.block;
+    const std::size_t before = block.size();
     if constexpr (kBounded) {
-      const std::size_t before = block.size();
       block.resize(before + count * encoded_max());
       char* at = block.data() + before;
-      std::uint32_t put = 0;
-      each([&](const Entry& entry) {
-        at = put_parts(at, entry.key.key, entry.value);
-        ++put;
-      });
+      std::uint32_t captured = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        capture_slot(found[i], [&](const Entry& entry) {
+          at = put_parts(at, entry.key.key, entry.value);
+          ++captured;
+        });
+      }
       block.resize(static_cast<std::size_t>(at - block.data()));
-      scan_.count += put;
+      scan_.count += captured;
     } else {
-      each([&](const Entry& entry) { scan_.count += append(space, group, entry, block, scan_.removed); });
+      for (std::size_t i = 0; i < count; ++i) {
+        capture_slot(found[i], [&](const Entry& entry) {
+          scan_.count += append(space, group, entry, block, scan_.removed);
+        });
+        if (block.size() - before < kSpanBytes) continue;
+        scan_.slot = found[i] + std::size_t{1};  // values are long: the rest later
+        break;
+      }
     }
     scan_.noted = noted;
+    return block.size() - before;
   }
   void make_scan_room(const Space& space, const Group& group, std::size_t count) {
     std::size_t most = 0, expected = group.slots();
@@ -1091,6 +1112,7 @@ class TypedTable final : public StateTable {
     scan_.block.reserve(wanted);
   }
   void hand_out_scanned(const Space& space, const Group& group) {
+    scan_.handed_out += scan_.block.size() + scan_.removed.keys.size();
     if (scan_.count > 0) hand_out(space, group, std::exchange(scan_.block, {}), scan_.count, false);
     hand_out(space, group, scan_.removed);
   }

@@ -3,6 +3,7 @@
 // restores from them at any parallelism.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -10,8 +11,11 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
+#include "base/mutex.h"
 #include "checkpoint/cold_restore.h"
 #include "levada/detail/cold_queue.h"
 #include "levada/detail/typed_table.h"
@@ -49,7 +53,10 @@ class Files final : public ColdFiles, public ColdImage {
 struct Snapshot final : public BlockSink {
   Snapshot(CheckpointId id_in, KeyGroupRange range_in, std::shared_ptr<Snapshot> base_in)
       : id(id_in), range(range_in), base(std::move(base_in)) {}
-  void block(StateBlock&& block) override { blocks.push_back(std::move(block)); }
+  void block(StateBlock&& block) override {
+    MutexLock lock(mutex);
+    blocks.push_back(std::move(block));
+  }
   bool keep(std::int64_t name_space, CheckpointId changed_after) override {
     if (base == nullptr || changed_after >= base->id) return false;
     bool has = false;
@@ -66,6 +73,7 @@ struct Snapshot final : public BlockSink {
   std::vector<StateBlock> blocks, from_base;
   Files files;
   ColdQueue::Ticket ticket;
+  Mutex mutex;  // of the blocks, while it is under way
 };
 
 template <class Types>
@@ -383,6 +391,44 @@ TYPED_TEST(TieredTable, IsAMapThroughEvictionSnapshotsAndRescaling) {
     }
   }
   EXPECT_GT(went_cold, 0u);
+}
+
+// As a job does it: the scan has a thread of its own, while entries leave for the tier and come back.
+TYPED_TEST(TieredTable, IsScannedByAnotherThreadWhileEntriesComeAndGo) {
+  using Model = typename TestFixture::Contents;
+  this->random.seed(testing::first_seed());
+  for (const auto& [keys, bytes] : {std::pair(2'000, 32 << 10), std::pair(6'000, 200 << 10)}) {
+    this->budget = static_cast<std::size_t>(bytes);
+    this->rows_max = 100;
+    this->start(1, {});
+    Model model;
+    for (CheckpointId id = 1; id <= 12; ++id) {
+      for (int i = 0; i < 30; ++i) this->write(model, 1, static_cast<std::uint64_t>(keys));
+      auto& subtask = *this->subtasks.front();
+      const Model at_snapshot = model;
+      this->begin_snapshot(id);
+      std::atomic<bool> over{false};
+      std::thread scan([&, most = 1 + this->below(300)] {
+        while (!subtask.table->scan(most)) std::this_thread::yield();
+        over = true;
+      });
+      for (int i = 0; i < 3 || (!over && i < 10'000); ++i) {
+        this->write(model, 1, static_cast<std::uint64_t>(keys));
+        this->look_up(model, 1, static_cast<std::uint64_t>(keys));
+        if (i % 4 == 0) this->remove_some(model, 1, static_cast<std::uint64_t>(keys));
+        if (i % 3 == 0) this->run_background(subtask);
+      }
+      scan.join();
+      subtask.scanned = true;
+      const auto done = this->go_on();
+      ASSERT_TRUE(done.has_value());
+      if (id % 4 != 0) continue;
+      this->start(1, *done);
+      model = at_snapshot;
+      ASSERT_EQ(this->contents(), without_empty(model)) << "checkpoint " << id;
+    }
+    EXPECT_GT(static_cast<MemoryColdTier&>(this->subtasks.front()->queue->tier()).contents().size(), 0u);
+  }
 }
 
 TYPED_TEST(TieredTable, AChangeOfTheTierThatFailsFailsWhatFollows) {

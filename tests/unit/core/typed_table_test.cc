@@ -5,15 +5,18 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
+#include "base/mutex.h"
 #include "support/seed.h"
 #include "unit/core/table_samples.h"
 
@@ -54,6 +57,29 @@ class Blocks final : public BlockSink {
  private:
   const Blocks* base_;
   std::vector<StateBlock> from_base_;
+};
+
+// The same for a table that another thread scans.
+class SharedBlocks final : public BlockSink {
+ public:
+  explicit SharedBlocks(CheckpointId id) : blocks_(id) {}
+  void block(StateBlock&& block) override {
+    MutexLock lock(mutex_);
+    blocks_.block(std::move(block));
+  }
+  Bytes spare() override {
+    MutexLock lock(mutex_);
+    return blocks_.spare();
+  }
+  // When nobody scans any more.
+  const std::vector<StateBlock>& blocks() {
+    MutexLock lock(mutex_);
+    return blocks_.blocks;
+  }
+
+ private:
+  Mutex mutex_;
+  Blocks blocks_ LEVADA_GUARDED_BY(mutex_);
 };
 
 template <class Types>
@@ -217,7 +243,7 @@ TYPED_TEST(TypedTableModel, IsAMapThroughGrowthDropsAndSnapshots) {
           break;
         case 2:
         case 3:
-          if (blocks && table.scan(1 + this->below(keys))) {
+          if (blocks && table.scan(1 + this->below(2 * keys + 64))) {
             if (this->below(2) == 0) this->write(table, model, next_space - 1, keys);  // the end comes a little later
             table.end_snapshot();
             kept += blocks->kept.size();
@@ -269,7 +295,7 @@ TYPED_TEST(TypedTableModel, ForgetsRemovedEntriesAlsoWhileTheyAreCaptured) {
           if (blocks && this->below(100) == 0) {
             table->abort_snapshot();
             blocks.reset();
-          } else if (blocks && table->scan(1 + this->below(keys))) {
+          } else if (blocks && table->scan(1 + this->below(2 * keys + 64))) {
             table->end_snapshot();
             blocks->finish();
             ASSERT_EQ(this->restored(blocks->blocks), without_empty(at_snapshot));
@@ -304,6 +330,43 @@ TYPED_TEST(TypedTableModel, ForgetsRemovedEntriesAlsoWhileTheyAreCaptured) {
     this->expect_accounted(*table);
   }
   EXPECT_EQ(this->share.used_bytes(), 0u);
+}
+
+// As a job does it: the scan has a thread of its own, while rows come, groups grow and entries move.
+TYPED_TEST(TypedTableModel, IsScannedByAnotherThreadWhileItChanges) {
+  using Table = typename TestFixture::KeyedTable;
+  using Model = typename TestFixture::Contents;
+  this->random.seed(testing::first_seed());
+  for (const auto& [keys, groups, rounds] : {std::tuple(40, 2, 60), std::tuple(20'000, 3, 8)}) {
+    Table table("t", "n", {0, static_cast<std::uint32_t>(groups)}, groups, this->share);
+    Model model;
+    for (int i = 0; i < keys / 50; ++i) this->write(table, model, 1, static_cast<std::uint64_t>(keys));
+    for (CheckpointId id = 1; id <= static_cast<CheckpointId>(rounds); ++id) {
+      const Model at_snapshot = model;
+      SharedBlocks blocks(id);
+      table.begin_snapshot(id, blocks);
+      std::atomic<bool> over{false};
+      std::thread scan([&, most = 1 + this->below(500)] {
+        while (!table.scan(most)) std::this_thread::yield();
+        over = true;
+      });
+      // More keys each time, and then fewer.
+      const std::uint64_t range = static_cast<std::uint64_t>(keys) * (1 + id % 3);
+      for (int i = 0; i < 3 || (!over && i < 10'000); ++i) {
+        this->write(table, model, 1, range);
+        if (i % 4 == 0) this->remove_some(table, model, 1, range);
+        this->look_up(table, model, 1, range);
+      }
+      scan.join();
+      table.end_snapshot();
+      std::size_t captured = 0;
+      for (const StateBlock& block : blocks.blocks()) captured += block.entries;
+      ASSERT_EQ(captured, without_empty(at_snapshot).empty() ? 0 : at_snapshot.at(1).size()) << "each once";
+      ASSERT_EQ(this->restored(blocks.blocks()), without_empty(at_snapshot));
+      this->expect_accounted(table);
+    }
+    EXPECT_EQ(without_empty(this->contents(table)), without_empty(model));
+  }
 }
 
 // One key group, so that runs of neighbours are long and go round its end.
