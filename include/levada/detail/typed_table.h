@@ -1201,11 +1201,13 @@ class TypedTable final : public StateTable {
   CheckpointId begun_ = 0;  // of the newest snapshot
   std::int64_t left_out_us_ = INT64_MIN;  // what was last updated by then is in no snapshot
   BlockSink* sink_ = nullptr;  // of the snapshot under way
-  ScanExclusion exclusion_{kSpanSlots * sizeof(Entry)};
-  Scan scan_;           // of the scan's claims, and of the task's moves
-  bool moves_ = false;  // there is a Moving
+  bool moves_ = false;         // there is a Moving
 
   std::unique_ptr<Cold> cold_;  // null: all entries are in the table
+
+  // What the scan writes shares no line with what the task reads for each row.
+  alignas(64) ScanExclusion exclusion_{kSpanSlots * sizeof(Entry)};
+  alignas(64) Scan scan_;  // of the scan's claims, and of the task's moves
 };
 
 }  // namespace levada::detail
