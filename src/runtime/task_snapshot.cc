@@ -25,7 +25,7 @@ std::string text_of(const std::exception& failure) {
 }  // namespace
 
 // What the task and the background's jobs share; dies with the last of them.
-class TaskSnapshot::Writing final {
+class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnapshot::Writing> {
  public:
   using Write = std::function<void(StateFileWriter&)>;
 
@@ -51,15 +51,15 @@ class TaskSnapshot::Writing final {
     aligned_ = aligned;
     synchronous_ = synchronous;
   }
-  // The work of the tier at its place in the tier's queue.
-  std::function<void(ColdTier&)> cold_work(const std::shared_ptr<Writing>& self, std::shared_ptr<ColdFilesWriter> writer) {
-    cold_ = writer;
-    return [writer, writing = std::weak_ptr<Writing>(self)](ColdTier& tier) {
+  void put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer) {
+    cold_ = std::move(writer);
+    const auto write = [writer = cold_, writing = weak_from_this()](ColdTier& tier) {
       const auto wanted = writing.lock();
       if (wanted && !wanted->aborted_.load(std::memory_order_acquire)) tier.write_checkpoint(*writer);
     };
+    // A checkpoint that cannot be written is no harm to the tier.
+    cold_ticket_ = queue.submit(write, false);
   }
-  void wait_for_cold(detail::ColdQueue::Ticket ticket) { cold_ticket_ = std::move(ticket); }
   std::shared_ptr<const SnapshotBase> next() const { return next_; }
 
   // ---- of the task, at any time
@@ -287,8 +287,7 @@ void TaskSnapshot::set_times(Duration aligned, Duration synchronous) noexcept {
 std::shared_ptr<const SnapshotBase> TaskSnapshot::as_base() const noexcept { return writing_->next(); }
 
 void TaskSnapshot::put_cold(detail::ColdQueue& queue, std::shared_ptr<ColdFilesWriter> writer) {
-  // A checkpoint that cannot be written is no harm to the tier.
-  writing_->wait_for_cold(queue.submit(writing_->cold_work(writing_, std::move(writer)), false));
+  writing_->put_cold(queue, std::move(writer));
 }
 
 SnapshotContext& TaskSnapshot::context(std::string_view node) {
@@ -305,7 +304,9 @@ void TaskSnapshot::put_table(StateTable& table) {
   Blocks& blocks = *blocks_.emplace_back(std::make_unique<Blocks>(*this, index, table.name()));
   writing_->scan_too(table);
   table.begin_snapshot(checkpoint_, blocks);
-  writing_->put([index, kept = blocks.take_kept()](StateFileWriter& writer) {
+  std::vector<Blocks::Kept> kept = blocks.take_kept();
+  if (kept.empty()) return;
+  writing_->put([index, kept = std::move(kept)](StateFileWriter& writer) {
     for (const Blocks::Kept& space : kept) writer.keep(index, space.name_space, space.file, space.bytes);
   });
 }

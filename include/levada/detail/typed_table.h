@@ -11,7 +11,7 @@
 // Snapshots: state_backend.h. A space's `phase` is the value of the captured bit that means captured; a
 // snapshot that captures the space flips it. On the way of a row one comparison of meta says that the slot is taken and
 // has the key's tag, and another, nearly always the same way, that it is to be captured first, or is aged or gone. A
-// space that the sink keeps is not looked at. The scan goes on in spans of some hundred slots (scan_exclusion.h): the
+// space that the sink keeps is not looked at. The scan goes on in short spans of slots (scan_exclusion.h): the
 // task names an entry that it captures, and what moves entries is between name_all() and done().
 //
 // Threads:    of its task, but for scan().
@@ -932,7 +932,7 @@ class TypedTable final : public StateTable {
   // For a row: the scan has not come to the entry.
   void capture(Space& space, Group& group, Entry& entry) {
     const Naming naming(*this, entry);
-    const std::uint32_t meta = entry.meta;
+    std::uint32_t meta = entry.meta;
     if ((meta & kCapturedBit) == space.phase) return;  // it has by now
     CaptureBuffer& buffer = space.captured[index_of(space, group)];
     if (!wants_value(space, group, entry, buffer.removed)) return mark_captured(entry, space.phase);
@@ -953,11 +953,10 @@ class TypedTable final : public StateTable {
     }
     if (cold_) {
       ColdNoted noted = cold_->begin_noting();
-      entry.meta = captured_bits(Cold::note_captured(meta, noted), space.phase);
+      meta = Cold::note_captured(meta, noted);
       cold_->end_noting(noted);
-    } else {
-      entry.meta = captured_bits(meta, space.phase);
     }
+    entry.meta = captured_bits(meta, space.phase);
   }
 
   // False: what the snapshot wants of it is not its value.

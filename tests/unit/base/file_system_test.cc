@@ -13,6 +13,7 @@
 #include "levada/error.h"
 
 #include "support/child_process.h"
+#include "support/error_of.h"
 #include "support/temp_dir.h"
 
 namespace levada {
@@ -29,17 +30,6 @@ class LocalFileSystem : public ::testing::Test {
     file->append(bytes);
     file->sync();
     file->close();
-  }
-
-  // The text of the StateError that `f` throws.
-  template <class F>
-  std::string error_of(F f) {
-    try {
-      f();
-    } catch (const StateError& error) {
-      return error.what();
-    }
-    return "no error";
   }
 
   mode_t mode_of(const std::string& path) {
@@ -88,7 +78,7 @@ TEST_F(LocalFileSystem, WritesLargeFilesOfAnySizeInAnyParts) {
           file->close();
           EXPECT_TRUE(files_.read_file(path) == content) << path << " size " << size << " part " << part;
           EXPECT_EQ(mode_of(path), 0600u);
-          EXPECT_THAT(error_of([&] { files_.create_large(path); }), HasSubstr(path));
+          EXPECT_THAT(testing::error_of<StateError>([&] { files_.create_large(path); }), HasSubstr(path));
           files_.remove(path);
         }
       }
@@ -110,7 +100,7 @@ TEST_F(LocalFileSystem, GivesNobodyElseAccessWhateverTheUmask) {
 
 TEST_F(LocalFileSystem, CreatesOnlyWhatIsNew) {
   write(directory_ / "a", "old");
-  EXPECT_THAT(error_of([&] { files_.create(directory_ / "a"); }),
+  EXPECT_THAT(testing::error_of<StateError>([&] { files_.create(directory_ / "a"); }),
               AllOf(HasSubstr("cannot create '" + directory_.path()), HasSubstr("File exists")));
   EXPECT_EQ(files_.read_file(directory_ / "a"), "old");
 }
@@ -152,7 +142,7 @@ TEST_F(LocalFileSystem, ListsNamesInOrder) {
   for (const char* name : {"b", "a", ".c"}) write(directory_ / name, "");
   files_.create_directories(directory_ / "d");
   EXPECT_THAT(files_.list(directory_.path()), ElementsAre(".c", "a", "b", "d"));
-  EXPECT_THAT(error_of([&] { files_.list(directory_ / "none"); }),
+  EXPECT_THAT(testing::error_of<StateError>([&] { files_.list(directory_ / "none"); }),
               HasSubstr("No such file or directory"));
 }
 
@@ -165,14 +155,14 @@ TEST_F(LocalFileSystem, RenamesOverWhatIsThereAndRemoves) {
   EXPECT_FALSE(files_.exists(directory_ / "new"));
   files_.remove(directory_ / "old");
   EXPECT_THAT(files_.list(directory_.path()), ElementsAre());
-  EXPECT_THAT(error_of([&] { files_.remove(directory_ / "old"); }), HasSubstr("cannot remove"));
+  EXPECT_THAT(testing::error_of<StateError>([&] { files_.remove(directory_ / "old"); }), HasSubstr("cannot remove"));
 }
 
 TEST_F(LocalFileSystem, CreatesDirectoriesAgainWithoutComplaintButNotOverAFile) {
   files_.create_directories(directory_ / "a/b");
   files_.create_directories(directory_ / "a/b");
   write(directory_ / "a/file", "");
-  EXPECT_THAT(error_of([&] { files_.create_directories(directory_ / "a/file/c"); }),
+  EXPECT_THAT(testing::error_of<StateError>([&] { files_.create_directories(directory_ / "a/file/c"); }),
               HasSubstr("cannot create directory"));
 }
 
@@ -185,7 +175,7 @@ TEST_F(LocalFileSystem, ReadsNothingBehindTheEnd) {
   EXPECT_THROW(file->read(3, 3, part), StateError);
   EXPECT_THROW(file->read(6, 0, part), StateError);
   EXPECT_THROW(file->read(UINT64_MAX, 2, part), StateError);
-  EXPECT_THAT(error_of([&] { files_.read_file(directory_ / "a", 4); }), HasSubstr("more than 4"));
+  EXPECT_THAT(testing::error_of<StateError>([&] { files_.read_file(directory_ / "a", 4); }), HasSubstr("more than 4"));
 }
 
 TEST_F(LocalFileSystem, TellsHowMuchRoomThereIs) {
@@ -198,7 +188,7 @@ TEST_F(LocalFileSystem, SaysWhyAWriteFailed) {
     const rlimit limit{10, 10};
     ::signal(SIGXFSZ, SIG_IGN);
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    const std::string error = error_of([&] { write(directory_ / "a", "more than ten bytes"); });
+    const std::string error = testing::error_of<StateError>([&] { write(directory_ / "a", "more than ten bytes"); });
     return error == "cannot write '" + (directory_ / "a") + "': File too large" ? 0 : 1;
   });
   EXPECT_EQ(exit.code, 0);
@@ -210,7 +200,7 @@ TEST_F(LocalFileSystem, SaysWhyAWriteOfALargeFileFailed) {
     ::signal(SIGXFSZ, SIG_IGN);
     ::setrlimit(RLIMIT_FSIZE, &limit);
     const auto file = files_.create_large(directory_ / "a");
-    const std::string error = error_of([&] {
+    const std::string error = testing::error_of<StateError>([&] {
       for (int i = 0; i < 4; ++i) file->append(std::string(1024 * 1024, 'x'));
       file->sync();
     });

@@ -17,6 +17,7 @@
 #include "checkpoint/restore.h"
 #include "checkpoint_builder.h"
 #include "support/child_process.h"
+#include "support/error_of.h"
 #include "support/temp_dir.h"
 #include "testing/simulated_file_system.h"
 
@@ -31,18 +32,9 @@ using ::testing::IsEmpty;
 using testing::LogLines;
 using testing::manifest_of;
 using testing::number_of;
+using testing::error_of;
 using testing::SimulatedFileSystem;
 using testing::take_checkpoint;
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 class JobDirectoryTest : public ::testing::Test {
  protected:

@@ -13,11 +13,13 @@
 #include <thread>
 
 #include "levada/error.h"
+#include "support/error_of.h"
 #include "support/seed.h"
 
 namespace levada {
 namespace {
 
+using testing::error_of;
 using ::testing::HasSubstr;
 
 // Runs jobs on a thread of its own, or when it is told to.
@@ -90,15 +92,6 @@ class File final : public WritableFile {
   Disk& disk_;
 };
 
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const StateError& error) {
-    return error.what();
-  }
-  return "none";
-}
-
 constexpr std::size_t kPart = OverlappedFile::kPartBytes;
 
 TEST(OverlappedFile, WritesWhatIsAppendedInOrder) {
@@ -149,10 +142,10 @@ TEST(OverlappedFile, TellsOfAFailureAndWritesNothingBehindIt) {
       const auto append_for_ever = [&] {
         for (int i = 0; i < 1000; ++i) file.append(part);
       };
-      EXPECT_THAT(error_of(append_for_ever), HasSubstr("the disk is full"));
+      EXPECT_THAT(error_of<StateError>(append_for_ever), HasSubstr("the disk is full"));
     }
-    EXPECT_THAT(error_of([&] { file.sync(); }), HasSubstr("the disk is full"));
-    EXPECT_THAT(error_of([&] { file.close(); }), HasSubstr("the disk is full"));
+    EXPECT_THAT(error_of<StateError>([&] { file.sync(); }), HasSubstr("the disk is full"));
+    EXPECT_THAT(error_of<StateError>([&] { file.close(); }), HasSubstr("the disk is full"));
     EXPECT_EQ(disk.content.size(), kPart);
     EXPECT_EQ(disk.syncs, 0);
   }

@@ -26,11 +26,15 @@ SteadyTime::duration rows_after_a_turn(StatePace& pace, SteadyTime now) {
   return SteadyTime::duration::max();
 }
 
+SteadyTime::duration rows_after_a_barrier(StatePace& pace, SteadyTime barrier) {
+  pace.begin_snapshot(barrier, barrier);
+  return rows_after_a_turn(pace, barrier);
+}
+
 TEST(StatePace, ATaskThatHasCaughtUpTakesFourTimesItsTimeForRows) {
   StatePace pace;
   look(pace, 1, false);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(rows_after_a_turn(pace, kStart), 4 * kSlice);
+  EXPECT_EQ(rows_after_a_barrier(pace, kStart), 4 * kSlice);
 }
 
 TEST(StatePace, ATaskThatFallsBehindLeavesItsStateForLonger) {
@@ -46,30 +50,25 @@ TEST(StatePace, ATaskThatFallsBehindLeavesItsStateForLonger) {
 TEST(StatePace, ATaskThatIsAlwaysBehindDoesNotLeaveItForEver) {
   StatePace pace;
   look(pace, 300, true);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(rows_after_a_turn(pace, kStart), 4 * kSlice);
+  EXPECT_EQ(rows_after_a_barrier(pace, kStart), 4 * kSlice);
 }
 
 TEST(StatePace, OneThatMakesUpForAStallIsNotAlwaysBehind) {
   StatePace pace;
   look(pace, 1, false);  // since the barrier before
   look(pace, 300, true);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(rows_after_a_turn(pace, kStart), 16 * kSlice);
+  EXPECT_EQ(rows_after_a_barrier(pace, kStart), 16 * kSlice);
   // It has still not caught up at the next barrier, so it never does.
   look(pace, 300, true);
-  pace.begin_snapshot(kStart + 1s, kStart + 1s);
-  EXPECT_EQ(rows_after_a_turn(pace, kStart + 1s), 4 * kSlice);
+  EXPECT_EQ(rows_after_a_barrier(pace, kStart + 1s), 4 * kSlice);
 }
 
 TEST(StatePace, AFewLooksSayNothing) {
   StatePace pace;
   look(pace, 255, true);
-  pace.begin_snapshot(kStart, kStart);
-  EXPECT_EQ(rows_after_a_turn(pace, kStart), 16 * kSlice);
+  EXPECT_EQ(rows_after_a_barrier(pace, kStart), 16 * kSlice);
   look(pace, 1, true);
-  pace.begin_snapshot(kStart + 1s, kStart + 1s);
-  EXPECT_EQ(rows_after_a_turn(pace, kStart + 1s), 4 * kSlice);
+  EXPECT_EQ(rows_after_a_barrier(pace, kStart + 1s), 4 * kSlice);
 }
 
 TEST(StatePace, OneThatCatchesUpAfterABarrierKeepsUpFromThenOn) {
