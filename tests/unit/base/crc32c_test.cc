@@ -36,6 +36,22 @@ TEST(Crc32c, IsTheSameByInstructionAndByTableAtEveryLengthAndOffset) {
   }
 }
 
+// Of what is long the instruction makes several parts side by side.
+TEST(Crc32c, IsTheSameByInstructionAndByTableOfLongBytes) {
+  Random random(2);
+  std::string bytes(40'000, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random.next());
+  const std::string_view all = bytes;
+  for (std::size_t first = 0; first < 9; ++first) {
+    for (const std::size_t size : {3'071, 3'072, 3'073, 3'079, 3'080, 6'143, 6'144, 6'145, 9'300, 39'000}) {
+      const std::string_view part = all.substr(first, size);
+      ASSERT_EQ(crc32c(part), crc32c_portable(part)) << first << " " << size;
+      const std::string_view rest = all.substr(first + size);
+      ASSERT_EQ(crc32c(rest, crc32c(part)), crc32c_portable(all.substr(first))) << first << " " << size;
+    }
+  }
+}
+
 TEST(Crc32c, OfPartsAddsUpToThatOfTheWhole) {
   const std::string bytes = "the water runs across the island by gravity";
   for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
