@@ -84,10 +84,11 @@ class BlockBuffer {
     streamed_ = after;
   }
 
-  Bytes block_;
-  std::size_t streamed_ = 0;
+  // What each entry needs comes first: it is on one line.
   Bytes stage_;
   std::size_t staged_ = 0;
+  std::size_t streamed_ = 0;
+  Bytes block_;
 };
 
 }  // namespace levada::detail

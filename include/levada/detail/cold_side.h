@@ -500,7 +500,7 @@ class ColdSide {
   }
 
   void pin(Space& space, Group& group, Entry& entry, bool stays = false) {
-    table_.keep_for_snapshot(space, group, entry);
+    table_.keep_for_snapshot(space, Table::index_of(space, group), entry);
     bool fresh = false;
     ColdRun& run = flights_.begin(space.name, space.id, &group, stays, fresh);
     space.in_flight += fresh;

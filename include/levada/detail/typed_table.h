@@ -142,9 +142,9 @@ class TypedTable final : public StateTable {
     std::uint32_t count = 0;
   };
   /// What rows captured of one group for a snapshot, and has not been handed out yet.
-  struct CaptureBuffer {
-    BlockBuffer block;
+  struct alignas(64) CaptureBuffer {
     std::uint32_t count = 0;
+    BlockBuffer block;
     RemovedKeys removed;
   };
 
@@ -166,7 +166,8 @@ class TypedTable final : public StateTable {
     std::vector<CaptureBuffer> captured;  ///< by rows, of each group, while it is being captured
 
     /// The slot is taken: it ends no search.
-    bool taken(const Entry& entry) const { return entry.meta >> kGenerationShift == generation; }
+    bool taken(std::uint32_t meta) const { return meta >> kGenerationShift == generation; }
+    bool taken(const Entry& entry) const { return taken(entry.meta); }
     /// The slot is taken by an entry that there is.
     bool lives(const Entry& entry) const {
       return (entry.meta & (kGenerationMask | kGoneBit)) == generation << kGenerationShift;
@@ -303,14 +304,15 @@ class TypedTable final : public StateTable {
   /// The entry of the key, ready to be written, when it is there and a look at one bucket is enough to find it; else
   /// null, and at() is to be asked. Inlined where rows pass.
   Entry* at_home(Space& space, std::uint64_t hash, KeyView key) {
-    Group& group = group_of(space, hash);
+    const std::size_t index = group_index(hash);
+    Group& group = space.groups[index];
     Entry* entry = group.empty() ? nowhere_ : group.home(hash);
     const std::uint32_t meta = space.generation << kGenerationShift | space.phase | tag_of(hash);
     entry += !same_tag(entry->meta, meta);
     const std::uint32_t found = entry->meta;
     if (!same_tag(found, meta) || (found & kGoneBit) != 0 || !(entry->key == key)) return nullptr;
     mark_changed(space);
-    if (found != meta) make_writable(space, group, *entry);
+    if (found != meta) make_writable(space, index, *entry, found);
     return entry;
   }
 
@@ -331,12 +333,12 @@ class TypedTable final : public StateTable {
     Entry* const entry = look_up(space, hash, key);
     if (entry == nullptr || !space.lives(*entry)) return false;
     mark_changed(space);
-    Group& group = group_of(space, hash);
-    keep_for_snapshot(space, group, *entry);
+    const std::size_t index = group_index(hash);
+    keep_for_snapshot(space, index, *entry);
     if (cold_ && cold_->may_have(space)) {
       bury(space, *entry);
     } else {
-      erase(space, group, *entry);
+      erase(space, space.groups[index], *entry);
     }
     return true;
   }
@@ -554,7 +556,8 @@ class TypedTable final : public StateTable {
   struct Scan {
     std::vector<Space*> spaces;  // those to capture, which stay until the snapshot has ended
     std::size_t space = 0, group = 0, slot = 0;
-    Bytes block;  // of the group
+    Bytes block;  // of the group: the first `used` bytes
+    std::size_t used = 0;
     std::uint32_t count = 0;
     RemovedKeys removed;
     ColdNoted noted;
@@ -667,7 +670,7 @@ class TypedTable final : public StateTable {
       KeyView key = key_at(i);
       const std::uint32_t found = entry->meta;
       if (same_tag(found, meta) && entry->key == key) [[likely]] {
-        if (found != meta) [[unlikely]] make_writable(space, group_of(space, hashes[i]), *entry);
+        if (found != meta) [[unlikely]] make_writable(space, group_index(hashes[i]), *entry, found);
         f(i, *entry);
         continue;
       }
@@ -706,11 +709,12 @@ class TypedTable final : public StateTable {
   void mark_changed(Space& space) { space.changed_after = begun_; }
 
   Entry& find_or_insert(Space& space, std::uint64_t hash, KeyView key) {
-    Group& group = group_of(space, hash);
+    const std::size_t index = group_index(hash);
+    Group& group = space.groups[index];
     if (!group.empty()) {
       Entry& entry = probe(space, group, hash, key);
-      if (space.taken(entry)) {
-        make_writable(space, group, entry);
+      if (const std::uint32_t meta = entry.meta; space.taken(meta)) {
+        make_writable(space, index, entry, meta);
         return entry;
       }
       if (!full(space, group)) return insert(space, group, entry, hash, key);
@@ -853,7 +857,7 @@ class TypedTable final : public StateTable {
       const std::size_t home = static_cast<std::size_t>(group.home(entry.key.hash()) - &group.slot(0));
       if (((at - home) & mask) < ((at - hole) & mask)) continue;
       // It may move to where the scan has been already.
-      keep_for_snapshot(space, group, entry);
+      keep_for_snapshot(space, index_of(space, group), entry);
       group.slot(hole) = std::move(entry);
       hole = at;
     }
@@ -918,24 +922,37 @@ class TypedTable final : public StateTable {
   static std::uint32_t captured_bits(std::uint32_t meta, std::uint32_t phase) { return (meta & ~kCapturedBit) | phase; }
   static void mark_captured(Entry& entry, std::uint32_t phase) { entry.meta = captured_bits(entry.meta, phase); }
 
-  // Before a taken entry is written: it is there again, and newer than what the tier has.
-  void make_writable(Space& space, Group& group, Entry& entry) {
-    keep_for_snapshot(space, group, entry);
-    entry.meta &= ~(kAgeMask | kGoneBit);
+  // Before a taken entry is written, of which `meta` was read: it is there again, and newer than what the tier has.
+  void make_writable(Space& space, std::size_t index, Entry& entry, std::uint32_t meta) {
+    if ((meta & kCapturedBit) != space.phase) meta = capture(space, index, entry);
+    if ((meta & (kAgeMask | kGoneBit)) != 0) entry.meta = meta & ~(kAgeMask | kGoneBit);
   }
 
-  // Before an entry is changed, moved or removed.
-  void keep_for_snapshot(Space& space, Group& group, Entry& entry) {
-    if ((entry.meta & kCapturedBit) != space.phase) capture(space, group, entry);
+  // Before an entry of the group is changed, moved or removed.
+  void keep_for_snapshot(Space& space, std::size_t index, Entry& entry) {
+    if ((entry.meta & kCapturedBit) != space.phase) capture(space, index, entry);
   }
 
-  // For a row: the scan has not come to the entry.
-  void capture(Space& space, Group& group, Entry& entry) {
+  // For a row: the scan has not come to the entry. Returns the entry's bits.
+  std::uint32_t capture(Space& space, std::size_t index, Entry& entry) {
     const Naming naming(*this, entry);
     std::uint32_t meta = entry.meta;
-    if ((meta & kCapturedBit) == space.phase) return;  // it has by now
-    CaptureBuffer& buffer = space.captured[index_of(space, group)];
-    if (!wants_value(space, group, entry, buffer.removed)) return mark_captured(entry, space.phase);
+    if ((meta & kCapturedBit) == space.phase) return meta;  // it has by now
+    const Group& group = space.groups[index];
+    CaptureBuffer& buffer = space.captured[index];
+    if (wants_value(space, group, meta, entry, buffer.removed)) {
+      put_captured(space, group, entry, buffer);
+      if (cold_) {
+        ColdNoted noted = cold_->begin_noting();
+        meta = Cold::note_captured(meta, noted);
+        cold_->end_noting(noted);
+      }
+    }
+    meta = captured_bits(meta, space.phase);
+    entry.meta = meta;
+    return meta;
+  }
+  void put_captured(const Space& space, const Group& group, const Entry& entry, CaptureBuffer& buffer) {
     if constexpr (kBounded) {
       if (!buffer.block.has_room(encoded_max())) make_buffer_room(space, group, buffer);
       char* const begin = buffer.block.end();
@@ -951,25 +968,20 @@ class TypedTable final : public StateTable {
       buffer.block.appended((tail.size() - before) * group.size, *sink_);
       if (buffer.block.full()) hand_out(space, group, buffer);
     }
-    if (cold_) {
-      ColdNoted noted = cold_->begin_noting();
-      meta = Cold::note_captured(meta, noted);
-      cold_->end_noting(noted);
-    }
-    entry.meta = captured_bits(meta, space.phase);
   }
 
   // False: what the snapshot wants of it is not its value.
-  bool wants_value(const Space& space, const Group& group, const Entry& entry, RemovedKeys& removed) {
-    if ((entry.meta & (kAgeMask | kGoneBit)) == 0) return true;
+  bool wants_value(const Space& space, const Group& group, std::uint32_t meta, const Entry& entry,
+                   RemovedKeys& removed) {
+    if ((meta & (kAgeMask | kGoneBit)) == 0) return true;
     // What has left for the cold tier before the snapshot began is in the snapshot of that.
     if (!Cold::dirty(entry)) return false;
-    if ((entry.meta & kGoneBit) == 0) return true;
+    if ((meta & kGoneBit) == 0) return true;
     capture_removed(space, group, entry, removed);
     return false;
   }
 
-  void make_buffer_room(Space& space, Group& group, CaptureBuffer& buffer) {
+  void make_buffer_room(const Space& space, const Group& group, CaptureBuffer& buffer) {
     if (buffer.block.full()) hand_out(space, group, buffer);
     // Rows come to all groups alike, which would otherwise want memory all at once.
     constexpr std::size_t kStages = 8;
@@ -1062,17 +1074,15 @@ class TypedTable final : public StateTable {
     const auto capture_slot = [&](std::size_t slot, auto put) {
       Entry& entry = slots[slot];
       std::uint32_t meta = entry.meta;
-      if (wants_value(space, group, entry, scan_.removed)) {
+      if (wants_value(space, group, meta, entry, scan_.removed)) {
         put(entry);
         if (cold_) meta = Cold::note_captured(meta, noted);
       }
       entry.meta = captured_bits(meta, phase);  // from now on the task may change the value
     };
-    Bytes& block = scan_.block;
-    const std::size_t before = block.size();
+    const std::size_t before = scan_.used;
     if constexpr (kBounded) {
-      block.resize(before + count * encoded_max());
-      char* at = block.data() + before;
+      char* at = scan_.block.data() + before;
       std::uint32_t captured = 0;
       for (std::size_t i = 0; i < count; ++i) {
         capture_slot(found[i], [&](const Entry& entry) {
@@ -1080,20 +1090,21 @@ class TypedTable final : public StateTable {
           ++captured;
         });
       }
-      block.resize(static_cast<std::size_t>(at - block.data()));
+      scan_.used = static_cast<std::size_t>(at - scan_.block.data());
       scan_.count += captured;
     } else {
       for (std::size_t i = 0; i < count; ++i) {
         capture_slot(found[i], [&](const Entry& entry) {
-          scan_.count += append(space, group, entry, block, scan_.removed);
+          scan_.count += append(space, group, entry, scan_.block, scan_.removed);
         });
-        if (block.size() - before < kSpanBytes) continue;
+        if (scan_.block.size() - before < kSpanBytes) continue;
         scan_.slot = found[i] + std::size_t{1};  // values are long: the rest later
         break;
       }
+      scan_.used = scan_.block.size();
     }
     scan_.noted = noted;
-    return block.size() - before;
+    return scan_.used - before;
   }
   void make_scan_room(const Space& space, const Group& group, std::size_t count) {
     std::size_t most = 0, expected = group.slots();
@@ -1103,16 +1114,26 @@ class TypedTable final : public StateTable {
     } else {
       expected *= sizeof(Entry);
     }
-    if (scan_.block.size() + most >= BlockBuffer::kBlockBytes) hand_out_scanned(space, group);
-    const std::size_t wanted = std::max(most, std::min(expected, BlockBuffer::kBlockBytes));
-    if (!scan_.block.empty() || scan_.block.capacity() >= wanted) return;
-    if (wanted >= BlockBuffer::kBlockBytes / 2) scan_.block = sink_->spare();
-    scan_.block.clear();
-    scan_.block.reserve(wanted);
+    if (scan_.used + most >= BlockBuffer::kBlockBytes) hand_out_scanned(space, group);
+    if (scan_.used == 0) {
+      const std::size_t wanted = std::max(most, std::min(expected, BlockBuffer::kBlockBytes));
+      if (scan_.block.capacity() < wanted && wanted >= BlockBuffer::kBlockBytes / 2) scan_.block = sink_->spare();
+      if constexpr (kBounded) {
+        most = wanted;
+      } else {
+        scan_.block.clear();
+        scan_.block.reserve(wanted);
+      }
+    }
+    if (kBounded && scan_.block.size() < scan_.used + most) scan_.block.resize(scan_.used + most);
   }
   void hand_out_scanned(const Space& space, const Group& group) {
-    scan_.handed_out += scan_.block.size() + scan_.removed.keys.size();
-    if (scan_.count > 0) hand_out(space, group, std::exchange(scan_.block, {}), scan_.count, false);
+    scan_.handed_out += scan_.used + scan_.removed.keys.size();
+    if (scan_.count > 0) {
+      scan_.block.resize(std::exchange(scan_.used, 0));
+      hand_out(space, group, std::exchange(scan_.block, {}), scan_.count, false);
+    }
+    scan_.used = 0;
     hand_out(space, group, scan_.removed);
   }
 
