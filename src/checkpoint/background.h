@@ -25,6 +25,8 @@ class BackgroundQueue {
   /// Of work that a job may do in parts: how much of `most`, at least 1, it should do before it lets others go on and
   /// submits itself again.
   virtual std::size_t at_once(std::size_t most) { return most; }
+  /// Called by a job between two parts of its work that can wait: leaves memory and cores to others for a moment.
+  virtual void rest() {}
 };
 
 }  // namespace levada

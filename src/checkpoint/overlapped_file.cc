@@ -1,9 +1,10 @@
 #include "checkpoint/overlapped_file.h"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
+
+#include "levada/detail/streamed_copy.h"
 
 namespace levada {
 namespace {
@@ -27,7 +28,8 @@ void OverlappedFile::append(std::string_view bytes) {
   while (!bytes.empty()) {
     if (filling_ == nullptr) filling_ = take_part();
     const std::size_t count = std::min(kPartBytes - used_, bytes.size());
-    std::memcpy(filling_ + used_, bytes.data(), count);
+    // Past the caches: the system's copy of the part before may be in those of a core that is far away.
+    detail::streamed_copy(filling_ + used_, bytes.data(), count);
     used_ += count;
     bytes.remove_prefix(count);
     if (used_ == kPartBytes) send();

@@ -21,6 +21,9 @@ class StatePace {
     caught_up_ = caught_up_ || !behind;
   }
 
+  /// Rows wait though the task keeps up otherwise: whoever scans its tables should leave it the memory for a moment.
+  bool rows_wait() const { return keeps_up_ && looks_behind_ >= kWaiting; }
+
   /// A snapshot has begun, for which the task stood still since `stood`: rows come first, for a moment.
   void begin_snapshot(SteadyTime stood, SteadyTime now) {
     keeps_up_ = std::exchange(caught_up_, false) || looks_behind_ < kAlwaysBehind;
@@ -41,6 +44,8 @@ class StatePace {
   // So many looks at its input, and all since the barrier before, had more for it: the task does not keep up. One that
   // makes up for a stall does.
   static constexpr std::uint64_t kAlwaysBehind = 256;
+  // One look that had more may have met rows that have just come.
+  static constexpr std::uint64_t kWaiting = 2;
   // How much longer than on its state a busy task works on rows, before its state's next turn.
   static constexpr int kRows = 4;
   static constexpr int kRowsWhenBehind = 16;  // of one that keeps up

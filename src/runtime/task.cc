@@ -245,7 +245,7 @@ StepResult Task::poll_source() {
   running_source_ = true;
   const PollResult result = parts_.source->poll(*batch);
   running_source_ = false;
-  pace_.note_look(result == PollResult::kMore);
+  note_look(result == PollResult::kMore);
   source_done_ = source_done_ || result == PollResult::kFinished;
   if (batch->empty()) {
     parts_.source_out->recycle(std::move(batch));
@@ -314,7 +314,7 @@ void Task::note_alignment() {
 StepResult Task::poll_gate() {
   GateEvent event = gate_->poll();
   const bool behind = event.kind != GateEvent::Kind::kNothing;
-  if (behind || !gate_->aligner().aligning()) pace_.note_look(behind);  // else there may be more that is held back
+  if (behind || !gate_->aligner().aligning()) note_look(behind);  // else there may be more that is held back
   const SteadyTime aligning_since = aligning_since_;
   note_alignment();
   switch (event.kind) {
@@ -410,6 +410,11 @@ void Task::barrier_passed(const Barrier& barrier) {
 
 // Has a snapshot go on, or does a slice of what is left to do after one. True when the task should be stepped again for
 // it.
+void Task::note_look(bool behind) {
+  pace_.note_look(behind);
+  if (snapshot_) snapshot_->give_way(pace_.rows_wait());
+}
+
 bool Task::tend_state(bool busy) {
   if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();

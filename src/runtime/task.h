@@ -152,6 +152,7 @@ class Task final : public Waker, public ChainListener {
   // A chain in the middle of something has entries where it found them: nothing settles.
   bool tends_state() const { return snapshot_ || (!settling_.empty() && chain_->idle()); }
   bool tend_state(bool busy);
+  void note_look(bool behind);
   bool tend_snapshot();
   bool settle_slice();
   bool room_came();

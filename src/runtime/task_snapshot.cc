@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kStepBytes = 512 * 1024;
 constexpr std::size_t kStepSlots = 64 * 1024;
 constexpr std::size_t kSlotsPerScan = 2048;
+// Rests of a snapshot's background: they come to a part of a second.
+constexpr int kRestsMost = 2000;
 
 std::string text_of(const std::exception& failure) {
   return *failure.what() != '\0' ? failure.what() : "an error that does not say what it is";
@@ -65,6 +67,9 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
   // ---- of the task, at any time
 
   bool captured() const { return captured_.load(std::memory_order_acquire); }
+  void give_way(bool rows_wait) {
+    if (rows_wait_.load(std::memory_order_relaxed) != rows_wait) rows_wait_.store(rows_wait, std::memory_order_relaxed);
+  }
   // The tables are the task's alone from now on.
   void end_tables() {
     MutexLock lock(scanning_);
@@ -103,7 +108,17 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
     return {written, more};
   }
 
+  // After a step. The scan and the task share the memory's bandwidth: a rest in time keeps rows from waiting long. But
+  // the checkpoint must come to its end.
+  bool takes_rest() {
+    if (!gives_way()) return false;
+    ++rests_;
+    return true;
+  }
+
  private:
+  bool gives_way() const { return rows_wait_.load(std::memory_order_relaxed) && rests_ < kRestsMost; }
+
   struct Scanned {
     enum class State { kUnderWay, kDone, kFailed };
     StateTable* table;
@@ -131,7 +146,7 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
       const std::size_t some = std::min(slots, kSlotsPerScan);
       if (table.scan(some)) return true;
       slots -= some;
-      if (slots == 0 || held_bytes_ >= kStepBytes) return false;
+      if (slots == 0 || held_bytes_ >= kStepBytes || gives_way()) return false;
     }
   }
 
@@ -210,6 +225,8 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
 
   std::atomic<bool> aborted_{false};
   std::atomic<bool> captured_{false};
+  std::atomic<bool> rows_wait_{false};
+  int rests_ = 0;  // of the background
   Mutex scanning_;
   std::vector<Scanned> tables_ LEVADA_GUARDED_BY(scanning_);
   Mutex blocks_mutex_;
@@ -320,12 +337,17 @@ void TaskSnapshot::start() {
 
     std::size_t operator()() const {
       const auto [written, more] = writing->step(background.at_once(kStepSlots));
-      if (more) background.submit_limited(*this);
+      if (more) {
+        if (writing->takes_rest()) background.rest();
+        background.submit_limited(*this);
+      }
       return written;
     }
   };
   background_.submit_limited(Step{writing_, background_});
 }
+
+void TaskSnapshot::give_way(bool rows_wait) noexcept { writing_->give_way(rows_wait); }
 
 bool TaskSnapshot::captured() const noexcept { return writing_->captured(); }
 

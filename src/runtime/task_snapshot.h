@@ -56,6 +56,8 @@ class TaskSnapshot final {
   /// Has the background go on: it scans the tables, writes everything, and calls `done`. Nothing more is put.
   void start();
   bool started() const noexcept { return started_; }
+  /// Whether the background should leave the task the memory, for some time: rows wait.
+  void give_way(bool rows_wait) noexcept;
   /// The tables are captured.
   bool captured() const noexcept;
   /// Ends the snapshots of the tables, and returns those. REQUIRES: captured().

@@ -200,7 +200,11 @@ class ThreadedExecutor::JobThread final : public BackgroundQueue {
     changed_.notify_one();
   }
 
+  void rest() override { std::this_thread::sleep_for(kRest); }
+
  private:
+  static constexpr Duration kRest{100};
+
   // Runs what was submitted to the end, then without a limit: jobs own what others account for.
   void run() {
     for (;;) {

@@ -1035,8 +1035,8 @@ class TypedTable final : public StateTable {
 
   // ---- the scan
 
-  // Goes on by a span of at most `max_slots`, or to the next group or space. Returns how many slots it looked at, or 1; 0
-  // when something has moved first. REQUIRES: there is a Claim.
+  // Goes on by a span of at most `max_slots`, or to the next group or space. Returns how many slots it looked at, or
+  // 1; 0 when something has moved first. REQUIRES: there is a Claim.
   std::size_t scan_span(std::size_t max_slots) {
     Space& space = *scan_.spaces[scan_.space];
     if (scan_.group == space.groups.size()) {

@@ -37,6 +37,29 @@ TEST(StatePace, ATaskThatHasCaughtUpTakesFourTimesItsTimeForRows) {
   EXPECT_EQ(rows_after_a_barrier(pace, kStart), 4 * kSlice);
 }
 
+TEST(StatePace, RowsOfATaskThatKeepsUpWaitFromTheSecondLookThatHadMore) {
+  StatePace pace;
+  look(pace, 1, false);
+  pace.begin_snapshot(kStart, kStart);
+  EXPECT_FALSE(pace.rows_wait());
+  look(pace, 1, true);
+  EXPECT_FALSE(pace.rows_wait());
+  look(pace, 1, true);
+  EXPECT_TRUE(pace.rows_wait());
+  look(pace, 1, false);
+  EXPECT_FALSE(pace.rows_wait());
+}
+
+TEST(StatePace, RowsOfATaskThatNeverKeepsUpDoNotWait) {
+  StatePace pace;
+  look(pace, 1, false);
+  look(pace, 1000, true);
+  pace.begin_snapshot(kStart, kStart);
+  look(pace, 1000, true);
+  pace.begin_snapshot(kStart, kStart);
+  EXPECT_FALSE(pace.rows_wait());
+}
+
 TEST(StatePace, ATaskThatFallsBehindLeavesItsStateForLonger) {
   StatePace pace;
   look(pace, 1, false);
