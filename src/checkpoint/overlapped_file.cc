@@ -75,14 +75,11 @@ void OverlappedFile::send() {
   used_ = 0;
 }
 
-// On the queue. After a failure nothing more is written: what there is stays a beginning.
+// On the queue. After a failure nothing more is written: what there is stays a beginning. The exception itself is handed
+// over, and not looked at again: whoever appends may be done with it at any time.
 void OverlappedFile::write(char* part) noexcept {
   std::exception_ptr failure;
-  {
-    MutexLock lock(mutex_);
-    failure = failure_;
-  }
-  if (!failure) {
+  if (!failed()) {
     try {
       file_->append({part, kPartBytes});
     } catch (...) {
@@ -90,10 +87,15 @@ void OverlappedFile::write(char* part) noexcept {
     }
   }
   MutexLock lock(mutex_);
-  failure_ = failure;
+  if (failure) failure_ = std::move(failure);
   free_.push_back(part);
   --on_the_way_;
   changed_.notify_one();
+}
+
+bool OverlappedFile::failed() {
+  MutexLock lock(mutex_);
+  return failure_ != nullptr;
 }
 
 void OverlappedFile::write_rest() {

@@ -42,6 +42,7 @@ class OverlappedFile final : public WritableFile {
   char* take_part();
   void send();
   void write(char* part) noexcept;
+  bool failed();
   void write_rest();
   void wait_for_all();
 

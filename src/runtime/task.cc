@@ -408,13 +408,13 @@ void Task::barrier_passed(const Barrier& barrier) {
   pace_.begin_snapshot(stood, parts_.clock->steady_now());
 }
 
-// Has a snapshot go on, or does a slice of what is left to do after one. True when the task should be stepped again for
-// it.
 void Task::note_look(bool behind) {
   pace_.note_look(behind);
   if (snapshot_) snapshot_->give_way(pace_.rows_wait());
 }
 
+// Has a snapshot go on, or does a slice of what is left to do after one. True when the task should be stepped again for
+// it.
 bool Task::tend_state(bool busy) {
   if (!tends_state()) return false;
   const SteadyTime begun = parts_.clock->steady_now();
