@@ -102,7 +102,7 @@ void Task::open() {
   chain_->set_running(nullptr);
   parts_.restored.reset();  // its files are closed when all tasks have read theirs
   opened_ = true;
-  note_status(true);
+  note_status(parts_.clock->steady_now());
   parts_.listener->task_opened(parts_.id);
 }
 
@@ -228,8 +228,10 @@ std::optional<StepResult> Task::drive() {
 
 // What operators want done by now, or after a wake-up.
 bool Task::do_due() {
-  const SteadyTime now = parts_.clock->steady_now();
-  if (chain_->next_time() <= now) chain_->push_due(now);
+  if (const SteadyTime next = chain_->next_time(); next != kNever) {
+    const SteadyTime now = parts_.clock->steady_now();
+    if (next <= now) chain_->push_due(now);
+  }
   if (woken_->exchange(false, std::memory_order_acq_rel)) chain_->push_completions();
   return !chain_->idle();
 }
@@ -354,7 +356,7 @@ StepResult Task::wait(StepResult reason) {
   }
   if (tends_state()) next_time_ = std::min(next_time_, parts_.clock->steady_now() + Duration{1000});
   if (reason == StepResult::kWaitingOutput && room_came()) return StepResult::kProgress;
-  note_status(true);
+  note_status(parts_.clock->steady_now());
   if (reason == StepResult::kWaitingInput && next_time_ != kNever) return StepResult::kWaitingTimer;
   return reason;
 }
@@ -368,15 +370,14 @@ bool Task::room_came() {
 
 // A row waits for at most the linger in a batch that does not fill up.
 void Task::linger() {
+  const SteadyTime now = parts_.clock->steady_now();
   if (!chain_->edges_pending()) {
     pending_since_ = kNever;
-    note_status(false);
-    return;
+  } else {
+    if (pending_since_ == kNever) pending_since_ = now;
+    if (now - pending_since_ >= parts_.linger && chain_->flush_edges()) pending_since_ = kNever;
   }
-  const SteadyTime now = parts_.clock->steady_now();
-  if (pending_since_ == kNever) pending_since_ = now;
-  if (now - pending_since_ >= parts_.linger && chain_->flush_edges()) pending_since_ = kNever;
-  note_status(false);
+  if (now - status_at_ >= kStatusInterval) note_status(now);
 }
 
 // ---- checkpoints
@@ -462,10 +463,8 @@ std::string Task::failed_node() const {
   return stage != nullptr ? stage->context.node : parts_.name;
 }
 
-void Task::note_status(bool now) {
-  const SteadyTime at = parts_.clock->steady_now();
-  if (!now && at - status_at_ < kStatusInterval) return;
-  status_at_ = at;
+void Task::note_status(SteadyTime now) {
+  status_at_ = now;
   std::string waiting = parts_.source ? parts_.source->waiting_for() : std::string();
   if (waiting.empty()) waiting = chain_->waiting_for();
   std::vector<SplitStatus> splits;

@@ -157,7 +157,7 @@ class Task final : public Waker, public ChainListener {
   bool settle_slice();
   bool room_came();
   void linger();
-  void note_status(bool now);
+  void note_status(SteadyTime now);
 
   TaskParts parts_;
   std::unique_ptr<detail::ColdQueue> cold_;  // null: there is no cold tier; outlives the operators

@@ -23,7 +23,7 @@ class ThreadedExecutor::Worker final : public Waker {
 
   /// Downstream tasks are added first.
   void add(Task* task) {
-    tasks_.push_back(task);
+    tasks_.push_back({task});
     task->set_waker(this);
   }
 
@@ -58,11 +58,27 @@ class ThreadedExecutor::Worker final : public Waker {
     }
   }
 
-  // Steps every task once. True when one of them made progress.
+  struct Runnable {
+    Task* task;
+    std::uint32_t seen = 0;  // signals, before its last step
+    bool waits = false;      // since then
+  };
+
+  // Steps every task once that may have something to do. True when one of them made progress.
   bool round(SteadyTime& next) {
     bool progress = false;
+    SteadyTime now = kNever;  // once one asks for it
     for (std::size_t i = 0; i < tasks_.size();) {
-      switch (step(*tasks_[i])) {
+      Runnable& runnable = tasks_[i];
+      const std::uint32_t signals = signals_.load(std::memory_order_seq_cst);
+      if (runnable.waits && runnable.seen == signals && !is_due(*runnable.task, now)) {
+        next = std::min(next, runnable.task->next_time());
+        ++i;
+        continue;
+      }
+      runnable.seen = signals;
+      runnable.waits = false;
+      switch (step(*runnable.task)) {
         case StepResult::kFinished:
           tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
           continue;
@@ -70,11 +86,19 @@ class ThreadedExecutor::Worker final : public Waker {
           progress = true;
           break;
         default:
-          next = std::min(next, tasks_[i]->next_time());
+          runnable.waits = true;
+          next = std::min(next, runnable.task->next_time());
       }
       ++i;
     }
     return progress;
+  }
+
+  bool is_due(const Task& task, SteadyTime& now) const {
+    const SteadyTime next = task.next_time();
+    if (next == kNever) return false;
+    if (now == kNever) now = clock_.steady_now();
+    return next <= now;
   }
 
   // The one place where what operators throw is caught.
@@ -102,7 +126,7 @@ class ThreadedExecutor::Worker final : public Waker {
 
   const Clock& clock_;
   ExecutorListener& listener_;
-  std::vector<Task*> tasks_;
+  std::vector<Runnable> tasks_;
   std::thread thread_;
   std::atomic<std::uint32_t> signals_{0};
   std::atomic<bool> parked_{false};

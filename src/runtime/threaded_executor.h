@@ -3,8 +3,8 @@
 //
 // Threads:    start(), stop() and the destructor from the job's control.
 // Invariants: 1. A task is stepped by one thread only.
-//             2. A worker parks only when no step of a whole round made progress and nobody woke it
-//                since before that round: so no wake-up is lost.
+//             2. A task that waits is stepped again when its time has come, or when anybody woke its worker since
+//                before the last step; the worker parks when that is so of none. So no wake-up is lost.
 //             3. A stopped worker is there until the next start: the threads of a source may wake it
 //                until the source is closed.
 #pragma once
