@@ -37,10 +37,9 @@ struct BatchType {
   void (*copy)(const void* from, void* to, std::size_t count);
   /// Moves row values; the source rows stay constructed, with unspecified values.
   void (*move)(void* from, void* to, std::size_t count);
-  /// Moves row `first + i` to the end of `*outs[owners[i]]`, with its time and hash, until the rows end
-  /// or the batch a row belongs to is full. Returns how many rows were moved.
-  std::size_t (*scatter)(Batch& from, std::size_t first, std::span<const std::uint16_t> owners,
-                         Batch* const* outs);
+  /// Moves the rows whose numbers are `which[0, count)`; for each the other one comes back, with its capacity.
+  void (*gather)(void* from, const std::uint16_t* which, std::size_t count, void* to);
+  bool trivially_copyable;
   /// What the rows hold outside themselves; null when that is always nothing.
   std::size_t (*heap_bytes)(const void* rows, std::size_t count);
   void (*encode)(const void* rows, std::size_t count, Bytes& out);
@@ -110,6 +109,12 @@ class Batch {
   std::size_t charged_heap_bytes() const noexcept { return charged_heap_bytes_; }
   void set_charged_heap_bytes(std::size_t bytes) noexcept { charged_heap_bytes_ = bytes; }
 
+  /// Moves the rows of these numbers to the end of this batch, with their times and hashes. `far`: a thread reads them
+  /// that may run on a core which shares no cache with this one. REQUIRES: the types are one, and there is room.
+  /// Cost: some ns a row; far ones leave past the caches where that is possible, which costs little more but
+  /// does not depend on where the other core is.
+  void take(Batch& from, std::span<const std::uint16_t> which, bool far);
+
   /// A copy of rows [first, first + count), with times and hashes, in a batch of the same capacity.
   BatchPtr slice(std::size_t first, std::size_t count) const;
 
@@ -135,27 +140,17 @@ concept Row = std::default_initializable<T> && std::movable<T> && Serializable<T
 namespace detail {
 
 template <class T>
-std::size_t scatter_rows(Batch& from, std::size_t first, std::span<const std::uint16_t> owners,
-                         Batch* const* outs) {
-  T* rows = static_cast<T*>(from.data()) + first;
-  const Timestamp* times = from.times() + first;
-  const std::uint64_t* hashes = from.hashes() + first;
-  for (std::size_t i = 0; i < owners.size(); ++i) {
-    Batch& out = *outs[owners[i]];
-    const std::size_t at = out.size();
-    if (at == out.capacity()) return i;
-    T& to = static_cast<T*>(out.data())[at];
+void gather_rows(void* from, const std::uint16_t* which, std::size_t count, void* to) {
+  T* const all = static_cast<T*>(from);
+  T* const rows = static_cast<T*>(to);
+  for (std::size_t i = 0; i < count; ++i) {
     if constexpr (std::is_trivially_copyable_v<T>) {
-      to = rows[i];
+      rows[i] = all[which[i]];
     } else {
       using std::swap;
-      swap(to, rows[i]);  // both buffers live on: the old row's capacity goes back with its batch
+      swap(rows[i], all[which[i]]);
     }
-    out.times()[at] = times[i];
-    out.hashes()[at] = hashes[i];
-    out.set_size(at + 1);
   }
-  return owners.size();
 }
 
 template <class T>
@@ -180,7 +175,8 @@ BatchType make_batch_type() {
     T* rows = static_cast<T*>(from);
     std::move(rows, rows + count, static_cast<T*>(to));
   };
-  type.scatter = &scatter_rows<T>;
+  type.gather = &gather_rows<T>;
+  type.trivially_copyable = std::is_trivially_copyable_v<T>;
   if constexpr (!kFlat<T>) {
     type.heap_bytes = [](const void* rows, std::size_t count) {
       std::size_t bytes = 0;

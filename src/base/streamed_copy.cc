@@ -9,6 +9,60 @@
 #endif
 
 namespace levada::detail {
+namespace {
+
+constexpr std::size_t kWord = sizeof(std::uint64_t);
+
+#if defined(__SSE2__) && defined(__x86_64__)
+void store_word(char* to, std::uint64_t word) {
+  _mm_stream_si64(reinterpret_cast<long long*>(to), static_cast<long long>(word));
+}
+void end_stores() { _mm_sfence(); }
+#else
+void store_word(char* to, std::uint64_t word) { std::memcpy(to, &word, kWord); }
+void end_stores() {}
+#endif
+
+void copy_words(char* to, const char* from, std::size_t words) {
+  for (std::size_t i = 0; i < words; ++i) {
+    std::uint64_t word;
+    std::memcpy(&word, from + i * kWord, kWord);
+    store_word(to + i * kWord, word);
+  }
+}
+
+template <std::size_t kWords>
+void gather_words(char* to, const char* from, std::span<const std::uint16_t> which) {
+  for (const std::uint16_t item : which) {
+    copy_words(to, from + item * kWords * kWord, kWords);
+    to += kWords * kWord;
+  }
+}
+
+}  // namespace
+
+void streamed_gather(char* to, const char* from, std::size_t item_bytes,
+                     std::span<const std::uint16_t> which) noexcept {
+  switch (item_bytes / kWord) {
+    case 1:
+      gather_words<1>(to, from, which);
+      break;
+    case 2:
+      gather_words<2>(to, from, which);
+      break;
+    case 3:
+      gather_words<3>(to, from, which);
+      break;
+    case 4:
+      gather_words<4>(to, from, which);
+      break;
+    default:
+      for (std::size_t i = 0; i < which.size(); ++i) {
+        copy_words(to + i * item_bytes, from + which[i] * item_bytes, item_bytes / kWord);
+      }
+  }
+  end_stores();
+}
 
 #if defined(__SSE2__)
 

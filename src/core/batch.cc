@@ -4,6 +4,7 @@
 #include <new>
 #include <string>
 
+#include "levada/detail/streamed_copy.h"
 #include "levada/operator.h"
 
 namespace levada {
@@ -74,6 +75,27 @@ void BatchDeleter::operator()(Batch* batch) const noexcept {
 
 std::size_t Batch::allocation_bytes(const BatchType& type, std::size_t capacity) {
   return layout_of(type, capacity).bytes;
+}
+
+void Batch::take(Batch& from, std::span<const std::uint16_t> which, bool far) {
+  LEVADA_DEBUG_ASSERT(which.size() <= room(), "a batch takes no more rows than it has room for");
+  // Column after column: stores that follow each other go to one line, and wait for it together.
+  char* const rows = static_cast<char*>(row(size_));
+  Timestamp* const times = times_ + size_;
+  std::uint64_t* const hashes = hashes_ + size_;
+  if (far && type_->trivially_copyable && type_->row_bytes % sizeof(std::uint64_t) == 0) {
+    detail::streamed_gather(rows, static_cast<const char*>(from.data()), type_->row_bytes, which);
+    static_assert(sizeof(Timestamp) == sizeof(std::uint64_t));
+    detail::streamed_gather(reinterpret_cast<char*>(times), reinterpret_cast<const char*>(from.times_),
+                            sizeof(Timestamp), which);
+    detail::streamed_gather(reinterpret_cast<char*>(hashes), reinterpret_cast<const char*>(from.hashes_),
+                            sizeof(std::uint64_t), which);
+  } else {
+    type_->gather(from.data(), which.data(), which.size(), rows);
+    for (std::size_t i = 0; i < which.size(); ++i) times[i] = from.times_[which[i]];
+    for (std::size_t i = 0; i < which.size(); ++i) hashes[i] = from.hashes_[which[i]];
+  }
+  size_ += static_cast<std::uint32_t>(which.size());
 }
 
 BatchPtr Batch::slice(std::size_t first, std::size_t count) const {

@@ -9,14 +9,14 @@
 namespace levada {
 
 OutputEdge::OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Channel*> channels,
-                       std::size_t first_target)
+                       std::size_t subtask)
     : kind_(edge.exchange.kind),
       output_(edge.output),
       max_parallelism_(static_cast<std::uint32_t>(max_parallelism)),
-      next_target_(first_target % channels.size()) {
+      next_target_(subtask % channels.size()) {
   for (Channel* channel : channels) targets_.push_back({.channel = channel});
   if (edge.exchange.hasher) hasher_ = edge.exchange.hasher->clone_hasher();
-  outs_.resize(targets_.size());
+  for (std::size_t i = 0; i < targets_.size(); ++i) targets_[i].far = i != subtask;
   // A table instead of a division for each row.
   for (std::uint32_t group = 0; kind_ == ExchangeKind::kHash && group < max_parallelism_; ++group) {
     owner_of_group_.push_back(static_cast<std::uint16_t>(
@@ -100,29 +100,45 @@ bool OutputEdge::send(Target& target) {
   return true;
 }
 
-void OutputEdge::find_owners(Batch& batch) {
+// Lists the rows of each target.
+void OutputEdge::split(Batch& batch) {
+  batch.set_has_hashes(false);  // hashes of an earlier key do not count
   hasher_->hash(batch);
-  if (owners_.size() < batch.size()) owners_.resize(batch.capacity());
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    owners_[i] = owner_of_group_[key_group_of(batch.hashes()[i], max_parallelism_)];
+  rows_of_targets_.resize(targets_.size() * batch.capacity());
+  for (Target& target : targets_) target.count = target.taken = 0;
+  const std::uint64_t* const hashes = batch.hashes();
+  const std::uint16_t* const owners = owner_of_group_.data();
+  std::uint16_t* const rows = rows_of_targets_.data();
+  Target* const targets = targets_.data();
+  const std::size_t size = batch.size(), most = batch.capacity();
+  const std::uint32_t groups = max_parallelism_;
+  for (std::size_t row = 0; row < size; ++row) {
+    const std::size_t owner = owners[key_group_of(hashes[row], groups)];
+    rows[owner * most + targets[owner].count++] = static_cast<std::uint16_t>(row);
   }
 }
 
+// Every target has its own progress: the rows of one that is full wait for no other's.
 bool OutputEdge::write_hashed(BatchPtr& batch, std::size_t& row) {
-  if (row == 0) {
-    batch->set_has_hashes(false);  // hashes of an earlier key do not count
-    find_owners(*batch);
+  LEVADA_DEBUG_ASSERT(row == 0, "a batch is split as a whole");
+  if (!std::exchange(split_, true)) split(*batch);
+  bool all = true;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    all &= take_rows(targets_[i], rows_of_targets_.data() + i * batch->capacity(), *batch);
   }
-  while (row < batch->size()) {
-    for (std::size_t i = 0; i < targets_.size(); ++i) {
-      Target& target = targets_[i];
-      const bool blocked = !target.batch || target.batch->full();
-      if (blocked && !make_room(target)) return false;
-      target.batch->set_has_hashes(true);
-      outs_[i] = target.batch.get();
-    }
-    const std::span<const std::uint16_t> owners(owners_.data() + row, batch->size() - row);
-    row += batch->type().scatter(*batch, row, owners, outs_.data());
+  if (!all) return false;
+  split_ = false;
+  row = batch->size();
+  return true;
+}
+
+bool OutputEdge::take_rows(Target& target, const std::uint16_t* rows, Batch& from) {
+  while (target.taken < target.count) {
+    if ((!target.batch || target.batch->full()) && !make_room(target)) return false;
+    const std::size_t count = std::min(target.count - target.taken, target.batch->room());
+    target.batch->take(from, {rows + target.taken, count}, target.far);
+    target.batch->set_has_hashes(true);
+    target.taken += count;
     pending_ = true;
   }
   return true;

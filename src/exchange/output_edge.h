@@ -19,9 +19,9 @@ namespace levada {
 
 class OutputEdge {
  public:
-  /// `channels[i]` leads to subtask i; for kForward there is only one. `first_target` spreads rebalance.
-  OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Channel*> channels,
-             std::size_t first_target);
+  /// `channels[i]` leads to subtask i; for kForward there is only one. `subtask` is the writer's: with it rebalance
+  /// begins, and the thread of the subtask of that number is, nearly always, the writer's own.
+  OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Channel*> channels, std::size_t subtask);
 
   /// Takes rows [row, size) of `batch`; `row` moves on. False: a channel is full, call again later with
   /// the same arguments. May exchange `batch` for an empty one.
@@ -45,6 +45,10 @@ class OutputEdge {
     BatchPtr batch;          // being filled; null until needed
     InputTime sent;          // event time the consumer knows
     std::size_t copied = 0;  // kBroadcast: rows of the current batch already copied
+    // kHash: of the current batch
+    bool far = false;       // read by another thread
+    std::size_t count = 0;  // rows that are the target's
+    std::size_t taken = 0;  // of those
   };
 
   bool write_whole(Target& target, BatchPtr& batch, std::size_t& row);
@@ -53,7 +57,8 @@ class OutputEdge {
   bool append(Target& target, Batch& from, std::size_t& row, bool copy);
   bool make_room(Target& target);
   bool send(Target& target);
-  void find_owners(Batch& batch);
+  void split(Batch& batch);
+  bool take_rows(Target& target, const std::uint16_t* rows, Batch& from);
 
   ExchangeKind kind_;
   std::size_t output_;
@@ -64,8 +69,8 @@ class OutputEdge {
   InputTime time_;
   bool pending_ = false;  // rows or time were taken that have not been sent
   std::vector<std::uint16_t> owner_of_group_;  // kHash: the target of each key group
-  std::vector<std::uint16_t> owners_;          // of the rows of the batch at hand
-  std::vector<Batch*> outs_;
+  bool split_ = false;                         // the batch at hand
+  std::vector<std::uint16_t> rows_of_targets_;  // its rows: for each target room for as many as a batch has
 };
 
 }  // namespace levada

@@ -19,24 +19,25 @@ void batch_copy(benchmark::State& state) {
 BENCHMARK(batch_copy<Row>);
 BENCHMARK(batch_copy<TextRow>);
 
-// To two owners in turn at random; the rows come back for the next round.
-template <class R>
-void batch_scatter(benchmark::State& state) {
+// Every second row at random; they come back for the next round.
+template <class R, bool kFar>
+void batch_take(benchmark::State& state) {
   const BatchPtr from = make_batch<R>(0, 1'000);
-  const BatchPtr outs_owned[] = {Batch::make(from->type(), kBatchRows),
-                                 Batch::make(from->type(), kBatchRows)};
-  Batch* const outs[] = {outs_owned[0].get(), outs_owned[1].get()};
-  std::vector<std::uint16_t> owners;
-  for (std::size_t i = 0; i < kBatchRows; ++i) owners.push_back(static_cast<std::uint16_t>(mix(i) & 1));
+  const BatchPtr to = Batch::make(from->type(), kBatchRows);
+  std::vector<std::uint16_t> which;
+  for (std::size_t i = 0; i < kBatchRows; ++i) {
+    if ((mix(i) & 1) != 0) which.push_back(static_cast<std::uint16_t>(i));
+  }
   for (auto _ : state) {
-    for (Batch* out : outs) out->clear();
-    benchmark::DoNotOptimize(from->type().scatter(*from, 0, owners, outs));
+    to->clear();
+    to->take(*from, which, kFar);
     benchmark::ClobberMemory();
   }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatchRows));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(which.size()));
 }
-BENCHMARK(batch_scatter<Row>);
-BENCHMARK(batch_scatter<TextRow>);
+BENCHMARK(batch_take<Row, false>);
+BENCHMARK(batch_take<Row, true>);
+BENCHMARK(batch_take<TextRow, false>);
 
 template <class R>
 void batch_encode(benchmark::State& state) {

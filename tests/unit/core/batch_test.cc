@@ -159,44 +159,75 @@ TEST(BatchDeathTest, SlicesNothingOutsideAndNothingThatCannotBeCopied) {
   EXPECT_EXIT(Batch::make(batch_type<Word>(), 0), ::testing::KilledBySignal(SIGABRT), "");
 }
 
-TEST(BatchType, ScattersEveryRowToItsOwnerInOrder) {
-  const BatchPtr from = words(16, 10);
-  const std::array<BatchPtr, 3> outs = {words(16, 0), words(16, 0), words(16, 1)};
-  std::vector<std::uint16_t> owners;
-  for (std::uint16_t i = 2; i < 10; ++i) owners.push_back(i % 3);
-  Batch* const pointers[] = {outs[0].get(), outs[1].get(), outs[2].get()};
-  EXPECT_EQ(from->type().scatter(*from, 2, owners, pointers), 8u);
-  EXPECT_EQ(outs[0]->size(), 3u);  // 3 6 9
-  EXPECT_EQ(outs[1]->size(), 2u);  // 4 7
-  EXPECT_EQ(outs[2]->size(), 4u);  // its own, 2 5 8
-  EXPECT_EQ(outs[0]->rows<Word>()[1].text, kLong + "6");
-  EXPECT_EQ(outs[2]->rows<Word>()[3].count, 8);
-  EXPECT_EQ(outs[2]->times()[3], Timestamp{Duration{108}});
-  EXPECT_EQ(outs[2]->hashes()[3], 56u);
+TEST(Batch, TakesRowsOfAnotherBehindItsOwn) {
+  for (const bool far : {false, true}) {
+    const BatchPtr from = words(16, 10);
+    const BatchPtr to = words(16, 1);
+    const std::vector<std::uint16_t> which = {2, 5, 8};
+    to->take(*from, which, far);
+    ASSERT_EQ(to->size(), 4u);
+    EXPECT_EQ(to->rows<Word>()[0].text, kLong + "0") << "its own";
+    EXPECT_EQ(to->rows<Word>()[1].text, kLong + "2");
+    EXPECT_EQ(to->rows<Word>()[3].count, 8);
+    EXPECT_EQ(to->times()[3], Timestamp{Duration{108}});
+    EXPECT_EQ(to->hashes()[3], 56u);
+    to->take(*from, {}, far);
+    EXPECT_EQ(to->size(), 4u);
+  }
 }
 
-TEST(BatchType, StopsScatteringAtAFullBatchAndGoesOnFromThere) {
-  const BatchPtr from = words(8, 6);
-  const BatchPtr small = words(2, 0);
-  const BatchPtr large = words(8, 0);
-  Batch* const pointers[] = {small.get(), large.get()};
-  const std::vector<std::uint16_t> owners = {0, 1, 0, 1, 0, 1};
-  EXPECT_EQ(from->type().scatter(*from, 0, owners, pointers), 4u);
-  small->clear();
-  const std::span<const std::uint16_t> rest = std::span(owners).subspan(4);
-  EXPECT_EQ(from->type().scatter(*from, 4, rest, pointers), 2u);
-  EXPECT_EQ(small->rows<Word>()[0].count, 4);
-  EXPECT_EQ(large->size(), 3u);
-}
-
-TEST(BatchType, GivesTheOldRowsCapacityBackWhenItScatters) {
+TEST(Batch, GivesTheOldRowsCapacityBackForThoseItTakes) {
   const BatchPtr from = words(4, 4);
   const BatchPtr to = words(4, 4);
   to->clear();
-  Batch* const pointers[] = {to.get()};
-  const std::vector<std::uint16_t> owners(4, 0);
-  from->type().scatter(*from, 0, owners, pointers);
+  const std::vector<std::uint16_t> which = {0, 1, 2, 3};
+  to->take(*from, which, true);
   for (std::size_t i = 0; i < 4; ++i) EXPECT_GE(from->rows<Word>()[i].text.capacity(), 100u);
+}
+
+// Rows of all lengths that leave past the caches, and of some that cannot.
+template <class T>
+void take_flat(T (*make)(std::int64_t)) {
+  constexpr std::size_t kRows = 64;
+  for (const bool far : {false, true}) {
+    const BatchPtr from = Batch::make(batch_type<T>(), kRows);
+    for (std::size_t i = 0; i < kRows; ++i) {
+      from->rows<T>()[i] = make(static_cast<std::int64_t>(i));
+      from->times()[i] = Timestamp{Duration{static_cast<std::int64_t>(i) + 1000}};
+      from->hashes()[i] = i * 7;
+    }
+    from->set_size(kRows);
+    const BatchPtr to = Batch::make(batch_type<T>(), kRows);
+    std::vector<std::uint16_t> which;
+    for (std::uint16_t i = 0; i < kRows; i = static_cast<std::uint16_t>(i + 1 + i % 3)) which.push_back(i);
+    const std::span<const std::uint16_t> all(which);
+    to->take(*from, all.first(5), far);
+    to->take(*from, all.subspan(5), far);
+    ASSERT_EQ(to->size(), which.size());
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      EXPECT_EQ(to->rows<T>()[i], make(which[i])) << i;
+      EXPECT_EQ(to->times()[i], Timestamp{Duration{which[i] + 1000}});
+      EXPECT_EQ(to->hashes()[i], which[i] * std::uint64_t{7});
+    }
+  }
+}
+
+template <std::size_t kWords>
+std::array<std::int64_t, kWords> numbers(std::int64_t first) {
+  std::array<std::int64_t, kWords> made;
+  for (std::size_t i = 0; i < kWords; ++i) made[i] = first * 100 + static_cast<std::int64_t>(i);
+  return made;
+}
+
+TEST(Batch, TakesRowsOfAnyLength) {
+  take_flat<std::int64_t>([](std::int64_t i) { return i * 3; });
+  take_flat<std::int32_t>([](std::int64_t i) { return static_cast<std::int32_t>(i * 3); });
+  take_flat<bool>([](std::int64_t i) { return i % 3 == 0; });
+  take_flat<std::array<std::int64_t, 2>>(numbers<2>);
+  take_flat<std::array<std::int64_t, 3>>(numbers<3>);
+  take_flat<std::array<std::int64_t, 4>>(numbers<4>);
+  take_flat<std::array<std::int64_t, 5>>(numbers<5>);
+  take_flat<std::array<std::int64_t, 17>>(numbers<17>);
 }
 
 TEST(BatchType, EncodesAndDecodesARangeOfRows) {
