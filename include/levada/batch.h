@@ -39,7 +39,7 @@ struct BatchType {
   void (*move)(void* from, void* to, std::size_t count);
   /// Moves the rows whose numbers are `which[0, count)`; for each the other one comes back, with its capacity.
   void (*gather)(void* from, const std::uint16_t* which, std::size_t count, void* to);
-  bool trivially_copyable;
+  bool copied_in_words;  ///< rows are copied as they are, 8 bytes after 8 bytes
   /// What the rows hold outside themselves; null when that is always nothing.
   std::size_t (*heap_bytes)(const void* rows, std::size_t count);
   void (*encode)(const void* rows, std::size_t count, Bytes& out);
@@ -109,10 +109,11 @@ class Batch {
   std::size_t charged_heap_bytes() const noexcept { return charged_heap_bytes_; }
   void set_charged_heap_bytes(std::size_t bytes) noexcept { charged_heap_bytes_ = bytes; }
 
-  /// Moves the rows of these numbers to the end of this batch, with their times and hashes. `far`: a thread reads them
-  /// that may run on a core which shares no cache with this one. REQUIRES: the types are one, and there is room.
-  /// Cost: some ns a row; far ones leave past the caches where that is possible, which costs little more but
-  /// does not depend on where the other core is.
+  /// Moves the rows of these numbers to the end of this batch, with their times and hashes; for rows that hold memory,
+  /// old ones come back. has_hashes() stays. `far`: a thread reads them that may run on a core which shares no cache
+  /// with this one. REQUIRES: the types are one, there is room, and each number is one of `from`'s rows and comes once.
+  /// Cost: some ns a row. Far ones leave past the caches where they are many and that is possible: it costs little more
+  /// but does not depend on where the other core is.
   void take(Batch& from, std::span<const std::uint16_t> which, bool far);
 
   /// A copy of rows [first, first + count), with times and hashes, in a batch of the same capacity.
@@ -145,7 +146,7 @@ void gather_rows(void* from, const std::uint16_t* which, std::size_t count, void
   T* const rows = static_cast<T*>(to);
   for (std::size_t i = 0; i < count; ++i) {
     if constexpr (std::is_trivially_copyable_v<T>) {
-      rows[i] = all[which[i]];
+      rows[i] = std::move(all[which[i]]);
     } else {
       using std::swap;
       swap(rows[i], all[which[i]]);
@@ -176,7 +177,7 @@ BatchType make_batch_type() {
     std::move(rows, rows + count, static_cast<T*>(to));
   };
   type.gather = &gather_rows<T>;
-  type.trivially_copyable = std::is_trivially_copyable_v<T>;
+  type.copied_in_words = std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(std::uint64_t) == 0;
   if constexpr (!kFlat<T>) {
     type.heap_bytes = [](const void* rows, std::size_t count) {
       std::size_t bytes = 0;

@@ -17,10 +17,8 @@ constexpr std::size_t kWord = sizeof(std::uint64_t);
 void store_word(char* to, std::uint64_t word) {
   _mm_stream_si64(reinterpret_cast<long long*>(to), static_cast<long long>(word));
 }
-void end_stores() { _mm_sfence(); }
 #else
 void store_word(char* to, std::uint64_t word) { std::memcpy(to, &word, kWord); }
-void end_stores() {}
 #endif
 
 void copy_words(char* to, const char* from, std::size_t words) {
@@ -61,10 +59,11 @@ void streamed_gather(char* to, const char* from, std::size_t item_bytes,
         copy_words(to + i * item_bytes, from + which[i] * item_bytes, item_bytes / kWord);
       }
   }
-  end_stores();
 }
 
 #if defined(__SSE2__)
+
+void end_streaming() noexcept { _mm_sfence(); }
 
 void streamed_copy(char* to, const char* from, std::size_t bytes) noexcept {
   constexpr std::size_t kLine = 64;
@@ -82,10 +81,12 @@ void streamed_copy(char* to, const char* from, std::size_t bytes) noexcept {
     _mm_stream_si128(line + 3, d);
   }
   std::memcpy(to + at, from + at, bytes - at);
-  _mm_sfence();  // these stores come before later ones only then: another thread may be told of them
+  end_streaming();  // these stores come before later ones only then: another thread may be told of them
 }
 
 #else
+
+void end_streaming() noexcept {}
 
 void streamed_copy(char* to, const char* from, std::size_t bytes) noexcept { std::memcpy(to, from, bytes); }
 

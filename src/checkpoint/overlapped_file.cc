@@ -75,8 +75,8 @@ void OverlappedFile::send() {
   used_ = 0;
 }
 
-// On the queue. After a failure nothing more is written: what there is stays a beginning. The exception itself is handed
-// over, and not looked at again: whoever appends may be done with it at any time.
+// On the queue. After a failure nothing more is written: what there is stays a beginning. The exception is handed over,
+// and not looked at again: whoever appends may be done with it at any time.
 void OverlappedFile::write(char* part) noexcept {
   std::exception_ptr failure;
   if (!failed()) {

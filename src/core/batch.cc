@@ -36,6 +36,9 @@ Layout layout_of(const BatchType& type, std::size_t capacity) {
   return layout;
 }
 
+// Rows that are taken together and leave past the caches: of fewer most lines would be written in parts.
+constexpr std::size_t kStreamedMin = 64;
+
 // A recycled batch beyond these is freed: what an operator has in flight is one or two.
 constexpr std::size_t kSparesMax = 4;
 
@@ -78,18 +81,20 @@ std::size_t Batch::allocation_bytes(const BatchType& type, std::size_t capacity)
 }
 
 void Batch::take(Batch& from, std::span<const std::uint16_t> which, bool far) {
+  LEVADA_DEBUG_ASSERT(type_ == from.type_ && &from != this, "a batch takes rows of its type, of another");
   LEVADA_DEBUG_ASSERT(which.size() <= room(), "a batch takes no more rows than it has room for");
   // Column after column: stores that follow each other go to one line, and wait for it together.
   char* const rows = static_cast<char*>(row(size_));
   Timestamp* const times = times_ + size_;
   std::uint64_t* const hashes = hashes_ + size_;
-  if (far && type_->trivially_copyable && type_->row_bytes % sizeof(std::uint64_t) == 0) {
+  if (far && type_->copied_in_words && which.size() >= kStreamedMin) {
     detail::streamed_gather(rows, static_cast<const char*>(from.data()), type_->row_bytes, which);
     static_assert(sizeof(Timestamp) == sizeof(std::uint64_t));
     detail::streamed_gather(reinterpret_cast<char*>(times), reinterpret_cast<const char*>(from.times_),
                             sizeof(Timestamp), which);
     detail::streamed_gather(reinterpret_cast<char*>(hashes), reinterpret_cast<const char*>(from.hashes_),
                             sizeof(std::uint64_t), which);
+    detail::end_streaming();
   } else {
     type_->gather(from.data(), which.data(), which.size(), rows);
     for (std::size_t i = 0; i < which.size(); ++i) times[i] = from.times_[which[i]];

@@ -34,7 +34,8 @@ class SpscRing {
   explicit SpscRing(std::size_t slots_power_of_two) : slots_(slots_power_of_two) {}
 
   std::size_t size() const noexcept {
-    return tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_acquire);
+    // In one order with what says that a producer waits for room: it says so, then looks again.
+    return tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_seq_cst);
   }
   std::size_t capacity() const noexcept { return slots_.size(); }
 

@@ -8,15 +8,14 @@
 
 namespace levada {
 
-OutputEdge::OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Channel*> channels,
-                       std::size_t subtask)
+OutputEdge::OutputEdge(const PlanEdge& edge, int max_parallelism, const std::vector<End>& ends,
+                       std::size_t first_target)
     : kind_(edge.exchange.kind),
       output_(edge.output),
       max_parallelism_(static_cast<std::uint32_t>(max_parallelism)),
-      next_target_(subtask % channels.size()) {
-  for (Channel* channel : channels) targets_.push_back({.channel = channel});
+      next_target_(first_target % ends.size()) {
+  for (const End& end : ends) targets_.push_back({.channel = end.channel, .far = end.far});
   if (edge.exchange.hasher) hasher_ = edge.exchange.hasher->clone_hasher();
-  for (std::size_t i = 0; i < targets_.size(); ++i) targets_[i].far = i != subtask;
   // A table instead of a division for each row.
   for (std::uint32_t group = 0; kind_ == ExchangeKind::kHash && group < max_parallelism_; ++group) {
     owner_of_group_.push_back(static_cast<std::uint16_t>(
@@ -118,7 +117,7 @@ void OutputEdge::split(Batch& batch) {
   }
 }
 
-// Every target has its own progress: the rows of one that is full wait for no other's.
+// Every target has its own progress: rows do not wait for those of one that is full.
 bool OutputEdge::write_hashed(BatchPtr& batch, std::size_t& row) {
   LEVADA_DEBUG_ASSERT(row == 0, "a batch is split as a whole");
   if (!std::exchange(split_, true)) split(*batch);
@@ -165,16 +164,20 @@ void OutputEdge::set_time(const InputTime& time) {
 
 bool OutputEdge::flush() {
   if (!pending_) return true;
-  for (Target& target : targets_) {
-    if (target.batch && !target.batch->empty() && !send(target)) return false;
-    if (target.sent == time_) continue;
-    if (!target.channel->has_room()) return false;
-    Element element;
-    element.kind = Element::Kind::kTime;
-    element.time = target.sent = time_;
-    target.channel->push(std::move(element));
-  }
-  pending_ = false;
+  bool all = true;
+  for (Target& target : targets_) all &= flush(target);
+  pending_ = !all;
+  return all;
+}
+
+bool OutputEdge::flush(Target& target) {
+  if (target.batch && !target.batch->empty() && !send(target)) return false;
+  if (target.sent == time_) return true;
+  if (!target.channel->has_room()) return false;
+  Element element;
+  element.kind = Element::Kind::kTime;
+  element.time = target.sent = time_;
+  target.channel->push(std::move(element));
   return true;
 }
 

@@ -19,9 +19,12 @@ namespace levada {
 
 class OutputEdge {
  public:
-  /// `channels[i]` leads to subtask i; for kForward there is only one. `subtask` is the writer's: with it rebalance
-  /// begins, and the thread of the subtask of that number is, nearly always, the writer's own.
-  OutputEdge(const PlanEdge& edge, int max_parallelism, std::vector<Channel*> channels, std::size_t subtask);
+  struct End {
+    Channel* channel;
+    bool far = false;  ///< another thread than the writer's reads it
+  };
+  /// `ends[i]` leads to subtask i; for kForward there is only one. `first_target` spreads rebalance.
+  OutputEdge(const PlanEdge& edge, int max_parallelism, const std::vector<End>& ends, std::size_t first_target);
 
   /// Takes rows [row, size) of `batch`; `row` moves on. False: a channel is full, call again later with
   /// the same arguments. May exchange `batch` for an empty one.
@@ -42,11 +45,11 @@ class OutputEdge {
  private:
   struct Target {
     Channel* channel;
+    bool far;
     BatchPtr batch;          // being filled; null until needed
     InputTime sent;          // event time the consumer knows
     std::size_t copied = 0;  // kBroadcast: rows of the current batch already copied
     // kHash: of the current batch
-    bool far = false;       // read by another thread
     std::size_t count = 0;  // rows that are the target's
     std::size_t taken = 0;  // of those
   };
@@ -57,6 +60,7 @@ class OutputEdge {
   bool append(Target& target, Batch& from, std::size_t& row, bool copy);
   bool make_room(Target& target);
   bool send(Target& target);
+  bool flush(Target& target);
   void split(Batch& batch);
   bool take_rows(Target& target, const std::uint16_t* rows, Batch& from);
 
@@ -69,7 +73,7 @@ class OutputEdge {
   InputTime time_;
   bool pending_ = false;  // rows or time were taken that have not been sent
   std::vector<std::uint16_t> owner_of_group_;  // kHash: the target of each key group
-  bool split_ = false;                         // the batch at hand
+  bool split_ = false;                          // the batch at hand
   std::vector<std::uint16_t> rows_of_targets_;  // its rows: for each target room for as many as a batch has
 };
 

@@ -6,6 +6,7 @@
 #include "base/planted_bug.h"
 #include "levada/detail/key_groups.h"
 #include "operators/epoch_sink_operator.h"
+#include "runtime/executor.h"
 
 namespace levada {
 
@@ -186,11 +187,16 @@ void Attempt::add_edges(TaskParts& task, const PlanChain& chain, int subtask) {
   for (const int id : chain.out_edges) {
     const PlanEdge& edge = parts_.plan->edges[static_cast<std::size_t>(id)];
     const EdgeChannels& channels = channels_[static_cast<std::size_t>(id)];
-    std::vector<Channel*> targets;
+    const int workers = worker_count(parts_.options->threads, parts_.options->parallelism);
+    const bool own_thread =
+        chain.may_block || parts_.plan->chains[static_cast<std::size_t>(edge.to_chain)].may_block;
+    std::vector<OutputEdge::End> ends;
     const int count = channels.forward ? 1 : channels.to_parallelism;
-    for (int to = 0; to < count; ++to) targets.push_back(channels.at(subtask, to));
-    task.edges.push_back(std::make_unique<OutputEdge>(edge, parts_.plan->max_parallelism,
-                                                      std::move(targets),
+    for (int to = 0; to < count; ++to) {
+      const bool far = own_thread || worker_of(to, workers) != worker_of(subtask, workers);
+      ends.push_back({channels.at(subtask, to), far});
+    }
+    task.edges.push_back(std::make_unique<OutputEdge>(edge, parts_.plan->max_parallelism, ends,
                                                       static_cast<std::size_t>(subtask)));
   }
   std::size_t inputs = 1;

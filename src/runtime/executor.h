@@ -9,6 +9,7 @@
 
 #include "checkpoint/background.h"
 #include "checkpoint/epoch_publisher.h"
+#include "levada/options.h"
 #include "runtime/task.h"
 
 namespace levada {
@@ -24,6 +25,13 @@ class ExecutorListener {
   /// A job of the background threw: there was no memory to say so where it should have been said.
   virtual void background_failed(std::exception_ptr failure) noexcept = 0;
 };
+
+/// Threads that tasks share. One that may block has a thread of its own.
+inline int worker_count(const ThreadOptions& threads, int parallelism) {
+  return threads.count > 0 ? threads.count : parallelism;
+}
+/// The one that steps the tasks of a subtask.
+inline int worker_of(int subtask, int workers) { return subtask % workers; }
 
 class Executor {
  public:

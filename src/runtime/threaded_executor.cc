@@ -273,10 +273,10 @@ class ThreadedExecutor::JobThread final : public BackgroundQueue {
 
 // ---- the executor
 
-ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int workers, std::uint64_t bytes_per_second,
+ThreadedExecutor::ThreadedExecutor(ThreadOptions options, int parallelism, std::uint64_t bytes_per_second,
                                    const Clock& clock)
     : options_(std::move(options)),
-      worker_count_(options_.count > 0 ? options_.count : workers),
+      worker_count_(worker_count(options_, parallelism)),
       clock_(clock),
       disk_(std::make_unique<JobThread>("-disk", options_, 0, clock, listener_)),
       background_(std::make_unique<JobThread>("-files", options_, bytes_per_second, clock, listener_)) {}
@@ -312,7 +312,7 @@ void ThreadedExecutor::start(const std::vector<Task*>& tasks, ExecutorListener& 
       own.push_back(std::make_unique<Worker>(clock_, listener));
       own.back()->add(*task);
     } else {
-      workers_[static_cast<std::size_t>((*task)->subtask() % worker_count_)]->add(*task);
+      workers_[static_cast<std::size_t>(worker_of((*task)->subtask(), worker_count_))]->add(*task);
     }
   }
   for (auto& worker : own) workers_.push_back(std::move(worker));

@@ -22,7 +22,7 @@ namespace levada {
 class ThreadedExecutor final : public Executor {
  public:
   /// `bytes_per_second` is for the limited jobs of the background; 0: no limit.
-  ThreadedExecutor(ThreadOptions options, int workers, std::uint64_t bytes_per_second,
+  ThreadedExecutor(ThreadOptions options, int parallelism, std::uint64_t bytes_per_second,
                    const Clock& clock);
   ~ThreadedExecutor() override;
 

@@ -93,10 +93,10 @@ void edge(benchmark::State& state, ExchangeKind kind) {
   plan.type = &levada::batch_type<Row>();
   plan.exchange = {kind, levada::detail::make_key_selector<Row>(&Row::key)};
   std::vector<std::unique_ptr<Channel>> channels;
-  std::vector<Channel*> ends;
+  std::vector<OutputEdge::End> ends;
   for (std::size_t i = 0; i < targets; ++i) {
     channels.push_back(std::make_unique<Channel>(*plan.type, kBatchRows, share));
-    ends.push_back(channels.back().get());
+    ends.push_back({.channel = channels.back().get()});
   }
   OutputEdge out(plan, kKeyGroups, ends, 0);
   BatchPtr batch = make_batch<Row>(0, 1'000'000);

@@ -188,7 +188,7 @@ TEST(Batch, GivesTheOldRowsCapacityBackForThoseItTakes) {
 // Rows of all lengths that leave past the caches, and of some that cannot.
 template <class T>
 void take_flat(T (*make)(std::int64_t)) {
-  constexpr std::size_t kRows = 64;
+  constexpr std::size_t kRows = 256;
   for (const bool far : {false, true}) {
     const BatchPtr from = Batch::make(batch_type<T>(), kRows);
     for (std::size_t i = 0; i < kRows; ++i) {
@@ -228,6 +228,23 @@ TEST(Batch, TakesRowsOfAnyLength) {
   take_flat<std::array<std::int64_t, 4>>(numbers<4>);
   take_flat<std::array<std::int64_t, 5>>(numbers<5>);
   take_flat<std::array<std::int64_t, 17>>(numbers<17>);
+}
+
+TEST(Batch, TakesRowsOfTheLargestBatchesAndOfWideOnes) {
+  constexpr std::size_t kRows = 65536;
+  for (const bool far : {false, true}) {
+    const BatchPtr from = Batch::make(batch_type<Wide>(), kRows);
+    for (std::size_t i = 0; i < kRows; ++i) from->rows<Wide>()[i].value = static_cast<std::int64_t>(i);
+    from->set_size(kRows);
+    const BatchPtr to = Batch::make(batch_type<Wide>(), kRows);
+    std::vector<std::uint16_t> which(kRows);
+    for (std::size_t i = 0; i < kRows; ++i) which[i] = static_cast<std::uint16_t>(kRows - 1 - i);
+    to->take(*from, which, far);
+    ASSERT_TRUE(to->full());
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}, std::size_t{40'000}, kRows - 1}) {
+      EXPECT_EQ(to->rows<Wide>()[i].value, static_cast<std::int64_t>(kRows - 1 - i));
+    }
+  }
 }
 
 TEST(BatchType, EncodesAndDecodesARangeOfRows) {

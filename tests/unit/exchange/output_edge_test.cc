@@ -20,12 +20,12 @@ struct EdgeTest : testing::Test {
     edge.type = &batch_type<std::int64_t>();
     edge.exchange.kind = kind;
     edge.exchange.hasher = detail::make_key_selector<std::int64_t>(std::identity{});
-    std::vector<Channel*> raw;
+    std::vector<OutputEdge::End> ends;
     for (std::size_t i = 0; i < targets; ++i) {
       channels.push_back(std::make_unique<Channel>(*edge.type, batch_rows, memory));
-      raw.push_back(channels.back().get());
+      ends.push_back({.channel = channels.back().get(), .far = i % 2 == 1});
     }
-    out = std::make_unique<OutputEdge>(edge, kGroups, raw, 0);
+    out = std::make_unique<OutputEdge>(edge, kGroups, ends, 0);
   }
 
   BatchPtr batch_of(std::int64_t first, std::int64_t count) {
@@ -78,6 +78,38 @@ TEST_F(EdgeTest, HashSendsEveryRowToTheOwnerOfItsKeyGroupInOrder) {
   for (std::size_t c = 0; c < 3; ++c) {
     for (const std::int64_t value : drain(c)) got[c].push_back(value);
   }
+  EXPECT_EQ(got, expected);
+}
+
+// Rows of one target do not wait for those of another, nor does any come twice.
+TEST_F(EdgeTest, HashGoesOnWithOtherTargetsWhileOneIsFull) {
+  make(ExchangeKind::kHash, 2, 8);
+  std::map<std::size_t, std::vector<std::int64_t>> expected, got;
+  const auto take = [&](std::size_t channel) {
+    for (const std::int64_t value : drain(channel)) got[channel].push_back(value);
+  };
+  int blocked = 0;
+  for (std::int64_t first = 0; first < 4000; first += 8) {
+    BatchPtr batch = batch_of(first, 8);
+    for (std::int64_t i = first; i < first + 8; ++i) {
+      expected[key_group_owner(key_group_of(hash_of(i), kGroups), kGroups, 2)].push_back(i);
+    }
+    for (std::size_t row = 0; !out->write(batch, row);) {
+      const std::size_t full = channels[0]->queued() > channels[1]->queued() ? 0 : 1;
+      out->flush();
+      take(1 - full);
+      EXPECT_FALSE(out->write(batch, row)) << "nobody has made room";
+      out->flush();
+      take(1 - full);
+      EXPECT_EQ(got[1 - full], expected[1 - full]) << "all of them are through";
+      take(full);
+      ++blocked;
+    }
+  }
+  EXPECT_GT(blocked, 10);
+  ASSERT_TRUE(out->flush());
+  take(0);
+  take(1);
   EXPECT_EQ(got, expected);
 }
 
