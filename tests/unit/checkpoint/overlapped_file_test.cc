@@ -131,13 +131,15 @@ TEST(OverlappedFile, GoesOnWhileTheDiskIsAtWork) {
 
 TEST(OverlappedFile, TellsOfAFailureAndWritesNothingBehindIt) {
   for (const bool late : {false, true}) {
-    Queue queue(true);
+    Queue queue(!late);
     Disk disk;
     disk.fails_at = 2;
     OverlappedFile file(std::make_unique<File>(disk), queue);
     const std::string part(kPart, 'x');
     if (late) {
       file.append(part + part + "rest");
+      while (queue.run_one()) {
+      }
     } else {
       const auto append_for_ever = [&] {
         for (int i = 0; i < 1000; ++i) file.append(part);
