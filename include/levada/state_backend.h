@@ -2,10 +2,10 @@
 // never know a key or value type, and the hot path never sees bytes.
 //
 // A snapshot never stops the task. After a barrier, begin_snapshot() flips the meaning of each entry's captured bit;
-// the first write of an entry not yet captured appends its old value to a buffer, a new entry is born captured, and
-// meanwhile the thread that writes the blocks calls scan() until all entries are captured. Full buffers leave as
-// blocks. A namespace that an earlier checkpoint has as it is now is kept, that is, neither captured nor written
-// again, when the sink says so.
+// the first write of an entry not yet captured appends its old value to a log (CapturedRows), a new entry is born
+// captured, and meanwhile the thread that writes the blocks calls scan() until all entries are captured. A namespace
+// that an earlier checkpoint has as it is now is kept, that is, neither captured nor written again, when the sink says
+// so.
 //
 // Threads: a table belongs to its task, but for scan(). Keys and values are encoded by either, so two values must not
 // share what one of them changes.
@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -36,13 +37,39 @@ struct StateBlock {
   bool removed = false;  ///< keys only: those that the cold tier has and that are gone
 };
 
+/// Entries of one table and namespace that rows captured, in the order in which they did, of whatever key groups: the
+/// way of a row has one place to write to. Each is a header, and so many bytes.
+struct CapturedRows {
+  static constexpr std::size_t kHeaderBytes = sizeof(std::uint64_t);
+  struct Entry {
+    std::uint32_t index;  ///< of its key group, from the first
+    bool removed;         ///< as that of a block
+    std::string_view bytes;
+  };
+
+  /// Of an entry, which has so many bytes with the header. There are at most 2^15 key groups.
+  static void put_header(char* at, std::size_t bytes, std::size_t index, bool removed) {
+    const std::uint64_t header = std::uint64_t{bytes - kHeaderBytes} << 16 | std::uint64_t{removed} << 15 | index;
+    std::memcpy(at, &header, kHeaderBytes);
+  }
+  /// Takes the first entry of what is left.
+  static Entry take(View& left);
+
+  std::int64_t name_space = 0;
+  std::uint32_t first_key_group = 0;
+  Bytes bytes;
+  bool last = false;  ///< rows capture nothing more of the namespace
+};
+
 /// Takes the blocks of one table's snapshot.
 ///
-/// Threads: block() and spare() are called by the table's task and by who scans it; keep() by the task.
+/// Threads: block(), captured() and spare() are called by the table's task and by who scans it; keep() by the task.
 class BlockSink {
  public:
   virtual ~BlockSink() = default;
   virtual void block(StateBlock&& block) = 0;
+  /// Makes blocks of them. A task's sink has other threads do so.
+  virtual void captured(CapturedRows&& rows);
   /// A buffer for the next block, with the memory of one that is written already where there is such, and anything
   /// in it.
   virtual Bytes spare() { return {}; }

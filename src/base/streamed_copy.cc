@@ -81,7 +81,6 @@ void streamed_copy(char* to, const char* from, std::size_t bytes) noexcept {
     _mm_stream_si128(line + 3, d);
   }
   std::memcpy(to + at, from + at, bytes - at);
-  end_streaming();  // these stores come before later ones only then: another thread may be told of them
 }
 
 #else

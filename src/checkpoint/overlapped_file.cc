@@ -60,6 +60,7 @@ char* OverlappedFile::take_part() {
 }
 
 void OverlappedFile::send() {
+  detail::end_streaming();
   {
     MutexLock lock(mutex_);
     ++on_the_way_;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <map>
 #include <utility>
 
 #include "base/mutex.h"
 #include "base/planted_bug.h"
+#include "core/key_group_blocks.h"
 #include "levada/assert.h"
 
 namespace levada {
@@ -90,20 +92,28 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
     const std::size_t bytes = block.bytes.capacity();
     MutexLock lock(blocks_mutex_);
     blocks_.emplace_back(table, std::move(block));
-    memory_.acquire(bytes);
-    held_bytes_ += bytes;
+    hold(bytes);
+  }
+  void captured(std::uint32_t table, CapturedRows&& rows) {
+    const std::size_t bytes = rows.bytes.capacity();
+    MutexLock lock(blocks_mutex_);
+    captured_rows_.emplace_back(table, std::move(rows));
+    hold(bytes);
   }
   Bytes spare() { return spares_->take(); }
 
   // ---- of the background
 
-  // Scans on by about so many slots and writes what there is; returns how many bytes, and whether there is more to scan.
+  // Scans on by about so many slots and writes what there is; returns how many bytes, and whether there is more to do.
   std::pair<std::size_t, bool> step(std::size_t slots) {
     if (aborted_.load(std::memory_order_acquire)) return {0, false};
     std::size_t written = 0;
     for (const Write& write : std::exchange(first_, {})) written += run(write);
-    const bool more = scan(slots);
+    const bool more_to_scan = scan(slots);
     written += write_blocks();
+    const auto [rest, more_of_rows] = write_rest_of_rows();
+    written += rest;
+    const bool more = more_to_scan || more_of_rows;
     if (!more) finish();
     return {written, more};
   }
@@ -146,25 +156,68 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
       const std::size_t some = std::min(slots, kSlotsPerScan);
       if (table.scan(some)) return true;
       slots -= some;
-      if (slots == 0 || held_bytes_ >= kStepBytes || gives_way()) return false;
+      if (slots == 0 || held_bytes_ - sorted_bytes_ >= kStepBytes || gives_way()) return false;
     }
   }
 
+  void hold(std::size_t bytes) {
+    memory_.acquire(bytes);
+    held_bytes_ += bytes;
+  }
+  void let_go(std::size_t bytes) {
+    held_bytes_ -= bytes;
+    memory_.release(bytes);
+  }
+
+  // What there is: blocks go to the file, what rows captured is sorted into some first.
   std::size_t write_blocks() {
     std::vector<std::pair<std::uint32_t, StateBlock>> blocks;
+    std::vector<std::pair<std::uint32_t, CapturedRows>> rows;
     {
       MutexLock lock(blocks_mutex_);
       blocks.swap(blocks_);
+      rows.swap(captured_rows_);
     }
     std::size_t written = 0, held = 0;
     for (auto& [table, block] : blocks) {
       held += block.bytes.capacity();
       written += run([&, table = table](StateFileWriter& writer) { writer.put_block(table, block); });
     }
-    for (auto& [table, block] : blocks) spares_->put(block.bytes, held_bytes_);
-    held_bytes_ -= held;
-    memory_.release(held);
+    for (auto& [table, captured] : rows) {
+      held += captured.bytes.capacity();
+      const auto add = [&rows = captured](KeyGroupBlocks& sorted, const KeyGroupBlocks::Take& take) {
+        sorted.add(rows, take);
+      };
+      written += run([&, table = table](StateFileWriter& writer) { sort(table, add, writer); });
+    }
+    const std::size_t to_be_spare = held_bytes_ - sorted_bytes_;
+    for (auto& [table, block] : blocks) spares_->put(block.bytes, to_be_spare);
+    for (auto& [table, captured] : rows) spares_->put(captured.bytes, to_be_spare);
+    let_go(held);
     return written;
+  }
+  // Some of what rows captured and makes no full block, of namespaces that are scanned. Returns how many bytes, and
+  // whether there is more.
+  std::pair<std::size_t, bool> write_rest_of_rows() {
+    for (auto& [table, blocks] : sorted_) {
+      bool more = false;
+      const auto give = [&more](KeyGroupBlocks& sorted, const KeyGroupBlocks::Take& take) {
+        more = sorted.give_rest(kStepBytes, take);
+      };
+      const std::size_t written = run([&, table = table](StateFileWriter& writer) { sort(table, give, writer); });
+      if (more || written > 0) return {written, true};
+    }
+    return {0, false};
+  }
+  template <class Go>
+  void sort(std::uint32_t table, Go go, StateFileWriter& writer) {
+    KeyGroupBlocks& sorted = sorted_[table];
+    const std::size_t before = sorted.memory_bytes();
+    go(sorted, [&](StateBlock& block) { writer.put_block(table, block); });
+    const std::size_t after = sorted.memory_bytes();
+    if (after > before) hold(after - before);
+    if (after < before) let_go(before - after);
+    sorted_bytes_ += after - before;
   }
 
   // Returns the bytes written; after a failure nothing more is.
@@ -231,7 +284,10 @@ class TaskSnapshot::Writing final : public std::enable_shared_from_this<TaskSnap
   std::vector<Scanned> tables_ LEVADA_GUARDED_BY(scanning_);
   Mutex blocks_mutex_;
   std::vector<std::pair<std::uint32_t, StateBlock>> blocks_ LEVADA_GUARDED_BY(blocks_mutex_);
-  std::atomic<std::size_t> held_bytes_{0};  // charged for blocks that are not written yet
+  std::vector<std::pair<std::uint32_t, CapturedRows>> captured_rows_ LEVADA_GUARDED_BY(blocks_mutex_);
+  std::map<std::uint32_t, KeyGroupBlocks> sorted_;  // of each table; of the background
+  std::size_t sorted_bytes_ = 0;                    // of them
+  std::atomic<std::size_t> held_bytes_{0};  // charged for what is not written yet
 };
 
 class TaskSnapshot::Context final : public SnapshotContext {
@@ -265,6 +321,7 @@ class TaskSnapshot::Blocks final : public BlockSink {
   }
 
   void block(StateBlock&& block) override { writing_.block(table_, std::move(block)); }
+  void captured(CapturedRows&& rows) override { writing_.captured(table_, std::move(rows)); }
   Bytes spare() override { return writing_.spare(); }
   bool keep(std::int64_t name_space, CheckpointId changed_after) override {
     if (base_table_ == nullptr) return false;

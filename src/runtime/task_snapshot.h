@@ -5,7 +5,8 @@
 //
 // Threads:    of its task, except for the jobs on the background queue, which own what they use but for the tables: a
 //             snapshot that ends waits until they have left those.
-// Invariants: the background holds the blocks of one step; those of rows are at most the whole state. All are charged.
+// Invariants: the background holds the blocks of one step, and of what rows captured one of each key group of the
+//             namespaces that are not scanned; what waits for it is at most the whole state. All are charged.
 #pragma once
 
 #include <functional>

@@ -1,8 +1,8 @@
-// BlockBuffer: the bytes of a snapshot's block that is under way. Entries collect in a small stage, which goes on to the
-// block past the caches: only the thread that writes files reads that again, later, and often on a core that shares no
-// cache with this one. From this one's cache it would get line after line at the price of a miss each.
+// BlockBuffer: the bytes of what rows capture, on their way to the thread that writes them. Entries collect in a small
+// stage, whose lines go on to the block past the caches: that thread reads the block later, and often on a core that
+// shares no cache with this one. From this one's cache it would get line after line at the price of a miss each.
 //
-// Threads:    one at a time.
+// Threads:    one at a time; who takes the block may be another one.
 // Invariants: what there is are the first `streamed_` bytes of the block, then the first `staged_` ones of the stage.
 //             Where blocks end does not depend on where memory lies: a run can be repeated.
 // Cost:       2 KiB, and the block's memory once there is more than that.
@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "levada/bytes.h"
@@ -25,17 +27,16 @@ class BlockBuffer {
   static constexpr std::size_t kStageBytes = 2048;
 
   std::size_t size() const { return streamed_ + staged_; }
+  bool empty() const { return size() == 0; }
   /// It is time to take it: another stage's worth may be too much.
   bool full() const { return size() + kStageBytes > kBlockBytes; }
 
   /// Entries of bounded length are written where there is room, behind the end.
   bool has_room(std::size_t bytes) const { return stage_.size() - staged_ >= bytes; }
-  /// Makes it. The first time the stage gets `first_stage` bytes, or what is needed. `expected` is what the block may
-  /// come to have: `sink` has memory for long ones.
-  void make_room(std::size_t bytes, std::size_t first_stage, std::size_t expected, BlockSink& sink) {
-    stream(expected, sink);
-    if (has_room(bytes)) return;
-    stage_.resize(std::max(bytes, std::min(expected, stage_.empty() ? first_stage : kStageBytes)));
+  /// Makes it; `sink` has memory for blocks.
+  void make_room(std::size_t bytes, BlockSink& sink) {
+    stream(sink);
+    stage_.resize(staged_ + std::max(bytes, kStageBytes));
   }
   char* end() { return stage_.data() + staged_; }
   void extend(std::size_t bytes) { staged_ += bytes; }
@@ -45,11 +46,11 @@ class BlockBuffer {
     if (stage_.size() != staged_) stage_.resize(staged_);
     return stage_;
   }
-  void appended(std::size_t expected, BlockSink& sink) {
+  void appended(BlockSink& sink) {
     staged_ = stage_.size();
     if (staged_ < kStageBytes) return;
-    if (streamed_ > 0 || staged_ < 2 * kStageBytes) return stream(expected, sink);
-    stage_.reserve(std::min(expected, kBlockBytes) + staged_);  // entries are long: it becomes the block
+    if (streamed_ > 0 || staged_ < 2 * kStageBytes) return stream(sink);
+    stage_.reserve(kBlockBytes + staged_);  // entries are long: it becomes the block
   }
 
   /// The block; then it is empty.
@@ -58,29 +59,36 @@ class BlockBuffer {
       stage_.resize(std::exchange(staged_, 0));
       return std::exchange(stage_, {});
     }
-    add(stage_.data(), std::exchange(staged_, 0));
+    add(std::exchange(staged_, 0));
     if (stage_.capacity() > 2 * kStageBytes) stage_ = Bytes();  // of an entry that was long
     block_.resize(std::exchange(streamed_, 0));
     return std::exchange(block_, {});
   }
 
  private:
-  // New memory is used a little at a time: all groups need some when a snapshot begins.
+  static constexpr std::size_t kLine = 64;
+  // New memory is used a little at a time.
   static constexpr std::size_t kGrowBytes = 4096;
 
-  void stream(std::size_t expected, BlockSink& sink) {
+  void stream(BlockSink& sink) {
     if (staged_ == 0) return;
-    if (streamed_ == 0) begin_block(std::max(staged_, std::min(expected, kBlockBytes)), sink);
-    add(stage_.data(), std::exchange(staged_, 0));
+    if (streamed_ == 0) begin_block(sink);
+    // A line that is written in two parts would have to be read in between.
+    const std::size_t in_line = (reinterpret_cast<std::uintptr_t>(block_.data()) + streamed_ + staged_) % kLine;
+    const std::size_t rest = in_line < staged_ ? in_line : 0;
+    add(staged_ - rest);
+    std::memmove(stage_.data(), stage_.data() + staged_ - rest, rest);
+    staged_ = rest;
   }
-  void begin_block(std::size_t bytes, BlockSink& sink) {
-    if (bytes >= kBlockBytes / 2) block_ = sink.spare();
-    block_.reserve(bytes);
+  void begin_block(BlockSink& sink) {
+    block_ = sink.spare();
+    block_.reserve(std::max(staged_, kBlockBytes));
   }
-  void add(const char* bytes, std::size_t count) {
+  void add(std::size_t count) {
     const std::size_t after = streamed_ + count;
     if (block_.size() < after) block_.resize(std::max(after, std::min(after + kGrowBytes, block_.capacity())));
-    streamed_copy(block_.data() + streamed_, bytes, count);
+    streamed_copy(block_.data() + streamed_, stage_.data(), count);
+    end_streaming();  // what comes later may be how another thread knows that it is there
     streamed_ = after;
   }
 

@@ -1,14 +1,15 @@
 // ScanExclusion: how the thread that scans a table for a snapshot and the table's task keep out of each other's way,
-// while the task goes on with its rows. The scan claims one short span of slots after the other, the task says which
-// entry it captures, or that it moves entries; each says so before it looks at what the other says. At an entry the task
-// steps back, for the few microseconds of a span; before a move the scan does. What neither claims nor names needs no
-// order: the task reads and writes what is captured, and the scan only reads that it is.
+// while the task goes on with its rows. The scan claims one short span of slots after the other, and begins with it when
+// the task, while it visits rows, has said that it heeds that claim: it looks for a new one before each entry that it
+// captures, and every few rows. A task that does not visit rows need not be asked; one that moves entries says so, and
+// the scan steps back. What neither claims nor captures needs no order: the task reads and writes what is captured, and
+// the scan only reads that it is.
 //
-// Threads:    scan: one at a time; capture and move: of the table's task.
+// Threads:    scan: one at a time; the rest: of the table's task.
 // Invariants: 1. The scan looks at values only of entries in its claim, and the task changes those of entries that are
-//                not captured only when it has named them: never both of the same.
+//                not captured only while it visits, and not in the claim that it heeds: never both of the same.
 //             2. Slots are not moved, freed or given other keys while there is a claim.
-// Cost:       an exchange a span, and one an entry. Each is of a line that the other thread reads once a span.
+// Cost:       two misses of a shared line a span, for either; an exchange a visit.
 #pragma once
 
 #include <atomic>
@@ -30,56 +31,94 @@ class ScanExclusion {
   /// Nobody moves anything; waits until that is so.
   void claim() noexcept {
     for (int looks = 0;;) {
-      claimed_.store(kNoEntry, std::memory_order_seq_cst);
-      if (named_.load(std::memory_order_seq_cst) != kAll) return;
-      claimed_.store(kNone, std::memory_order_release);
-      while (named_.load(std::memory_order_acquire) == kAll) wait_a_little(looks);
+      announce(kNoEntry);
+      if (task_.load(std::memory_order_seq_cst) != kMoves) return;
+      release_claim();
+      while (task_.load(std::memory_order_acquire) == kMoves) wait_a_little(looks);
     }
   }
   /// Nor does anybody capture anything in the span that begins there, instead of the one before. False: the task wants
   /// to move something, and waits for that. REQUIRES: claim().
   bool claim_span(const void* first) noexcept {
-    const auto at = reinterpret_cast<std::uintptr_t>(first);
-    claimed_.store(at, std::memory_order_seq_cst);
+    announce(reinterpret_cast<std::uintptr_t>(first));
     for (int looks = 0;; wait_a_little(looks)) {
-      const std::uintptr_t named = named_.load(std::memory_order_seq_cst);
-      if (named == kAll) return false;
-      if (!lies_in(named, at)) return true;
+      const std::uint64_t said = task_.load(std::memory_order_seq_cst);
+      if (said == kMoves) return false;
+      if (said == kAway || said == claims_) return true;
     }
   }
-  void release_claim() noexcept { claimed_.store(kNone, std::memory_order_release); }
+  void release_claim() noexcept { claim_.store(kNoClaim, std::memory_order_release); }
 
   // ---- of the task
 
-  /// From here to done() the entry is not in a claim.
-  void name(const void* entry) noexcept {
+  /// From here to leave() it may capture entries. Until then it waits for nobody: the scan waits for it.
+  void visit() noexcept {
+    task_.store(kLooks, std::memory_order_seq_cst);
+    heed(claim_.load(std::memory_order_seq_cst));
+    visits_ = true;
+  }
+  void leave() noexcept {
+    visits_ = false;
+    task_.store(kAway, std::memory_order_release);
+  }
+  bool visits() const noexcept { return visits_; }
+  /// Lets the scan go on with a claim that is new. REQUIRES: visits().
+  void look() noexcept {
+    const std::uint64_t claim = claim_.load(std::memory_order_acquire);
+    if (claim != heeded_) heed(claim);
+  }
+  /// It visits, no claim is new, and the entry is in none.
+  bool free(const void* entry) const noexcept {
+    return claim_.load(std::memory_order_acquire) == heeded_ &&
+           reinterpret_cast<std::uintptr_t>(entry) - span_ >= span_bytes_ && visits_;
+  }
+  /// The entry is in no claim until the next look. REQUIRES: visits().
+  void keep_out(const void* entry) noexcept {
     const auto at = reinterpret_cast<std::uintptr_t>(entry);
-    for (;;) {
-      named_.store(at, std::memory_order_seq_cst);
-      if (!claims(at)) return;
-      named_.store(kNone, std::memory_order_release);
-      for (int looks = 0; claims(at);) wait_a_little(looks);
-    }
+    look();
+    for (int looks = 0; at - span_ < span_bytes_; look()) wait_a_little(looks);
   }
-  /// From here to done() there is no claim.
-  void name_all() noexcept {
-    named_.store(kAll, std::memory_order_seq_cst);
-    for (int looks = 0; claimed_.load(std::memory_order_seq_cst) != kNone;) wait_a_little(looks);
+
+  /// From here to moved() there is no claim.
+  void move() noexcept {
+    task_.store(kMoves, std::memory_order_seq_cst);
+    for (int looks = 0; claim_.load(std::memory_order_seq_cst) != kNoClaim;) wait_a_little(looks);
   }
-  void done() noexcept { named_.store(kNone, std::memory_order_release); }
+  void moved() noexcept {
+    if (visits_) return visit();
+    task_.store(kAway, std::memory_order_release);
+  }
 
  private:
-  // No addresses of entries.
-  static constexpr std::uintptr_t kAll = 0;
-  static constexpr std::uintptr_t kNone = UINTPTR_MAX;
-  static constexpr std::uintptr_t kNoEntry = UINTPTR_MAX - 1;  // a claim of nothing but that nothing moves
+  // Claims are counted from 1. What the task says is the one that it heeds, or:
+  static constexpr std::uint64_t kNoClaim = 0;
+  static constexpr std::uint64_t kAway = UINT64_MAX;
+  static constexpr std::uint64_t kMoves = UINT64_MAX - 1;
+  static constexpr std::uint64_t kLooks = UINT64_MAX - 2;
+  static constexpr std::uintptr_t kNoEntry = UINTPTR_MAX;  // a claim of nothing but that nothing moves
 
-  bool lies_in(std::uintptr_t at, std::uintptr_t first) const noexcept { return at - first < span_bytes_; }
-  bool claims(std::uintptr_t at) const noexcept { return lies_in(at, claimed_.load(std::memory_order_seq_cst)); }
+  void announce(std::uintptr_t first) noexcept {
+    first_.store(first, std::memory_order_release);
+    claim_.store(++claims_, std::memory_order_seq_cst);
+  }
+  // The span read here may be that of a later claim, which waits for the task to heed it: the one heeded is over then.
+  void heed(std::uint64_t claim) noexcept {
+    heeded_ = claim;
+    span_ = claim == kNoClaim ? kNoEntry : first_.load(std::memory_order_acquire);
+    task_.store(claim, std::memory_order_release);
+  }
 
+  // Of the task alone.
   const std::size_t span_bytes_;
-  alignas(64) std::atomic<std::uintptr_t> claimed_{kNone};
-  alignas(64) std::atomic<std::uintptr_t> named_{kNone};
+  bool visits_ = false;
+  std::uint64_t heeded_ = kNoClaim;
+  std::uintptr_t span_ = kNoEntry;
+  // Written by the scan.
+  alignas(64) std::atomic<std::uint64_t> claim_{kNoClaim};
+  std::atomic<std::uintptr_t> first_{kNoEntry};
+  std::uint64_t claims_ = kNoClaim;
+  // Written by the task.
+  alignas(64) std::atomic<std::uint64_t> task_{kAway};
 };
 
 /// An entry's word of bits: written by one thread at a time, and read by the other meanwhile. Who reads that an entry

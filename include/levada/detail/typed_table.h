@@ -11,8 +11,9 @@
 // Snapshots: state_backend.h. A space's `phase` is the value of the captured bit that means captured; a
 // snapshot that captures the space flips it. On the way of a row one comparison of meta says that the slot is taken and
 // has the key's tag, and another, nearly always the same way, that it is to be captured first, or is aged or gone. A
-// space that the sink keeps is not looked at. The scan goes on in short spans of slots (scan_exclusion.h): the
-// task names an entry that it captures, and what moves entries is between name_all() and done().
+// space that the sink keeps is not looked at. What rows capture goes to one log, and whoever takes that sorts it by key
+// group. The scan goes on in short spans of slots (scan_exclusion.h): the task captures while it visits, and nothing of
+// the span; what moves entries is between move() and moved().
 //
 // Threads:    of its task, but for scan().
 // Invariants: 1. The captured bits of all live entries of a space that is not being captured equal its phase.
@@ -136,18 +137,6 @@ class TypedTable final : public StateTable {
   using KeyView = typename Key::View;
   static constexpr bool kTally = kTallied;
 
-  /// Keys that the cold tier has and the table says are gone.
-  struct RemovedKeys {
-    Bytes keys;
-    std::uint32_t count = 0;
-  };
-  /// What rows captured of one group for a snapshot, and has not been handed out yet.
-  struct alignas(64) CaptureBuffer {
-    std::uint32_t count = 0;
-    BlockBuffer block;
-    RemovedKeys removed;
-  };
-
   /// All groups of one namespace.
   struct Space {
     std::int64_t name = 0;
@@ -163,7 +152,7 @@ class TypedTable final : public StateTable {
     std::size_t arena_bytes = 0;   ///< of the keys of all groups
     std::size_t heap_bytes = 0;    ///< what live values hold outside themselves
     std::vector<Group> groups;
-    std::vector<CaptureBuffer> captured;  ///< by rows, of each group, while it is being captured
+    BlockBuffer log;  ///< CapturedRows, not handed out yet, while it is being captured
 
     /// The slot is taken: it ends no search.
     bool taken(std::uint32_t meta) const { return meta >> kGenerationShift == generation; }
@@ -352,12 +341,13 @@ class TypedTable final : public StateTable {
   }
 
   /// Calls f(i, at(space, hashes[i], key_at(i))) for i in [first, last), in order. The way of rows: buckets
-  /// are found and fetched some rows ahead, and an entry that is where it should be costs no call.
+  /// are found and fetched some rows ahead, and an entry that is where it should be costs no call. `f` waits for none.
   template <class KeyAt, class F>
   void visit(Space& space, const std::uint64_t* hashes, KeyAt key_at, std::size_t first,
              std::size_t last, F f) {
     if (cold_) [[unlikely]] cold_->make_ready(space, hashes, key_at, first, last);
     mark_changed(space);
+    const Visiting visiting(*this, space.capturing);
     if (space.slot_bytes > kNearBytes) {
       visit_rows<true>(space, hashes, key_at, first, last, f);
     } else {
@@ -445,7 +435,6 @@ class TypedTable final : public StateTable {
       sink_ = &sink;
       space->capturing = true;
       space->phase ^= kCapturedBit;
-      space->captured.resize(group_count());
       scan_.spaces.push_back(space.get());
     }
     if (cold_) scan_.noted = cold_->begin_noting();
@@ -531,6 +520,8 @@ class TypedTable final : public StateTable {
   static constexpr std::size_t kFarAhead = 32;
   static constexpr std::size_t kLookAhead = 8;
   static constexpr std::size_t kRing = 64;
+  // Rows that the scan may have to wait for.
+  static constexpr std::size_t kUnwatched = 16;
   // Slots looked at together.
   static constexpr std::size_t kBlock = 32;
   // Slots between asking for them and capturing them.
@@ -543,6 +534,7 @@ class TypedTable final : public StateTable {
   // A scan hands out not many more than these.
   static constexpr std::size_t kScanBytes = 16 * BlockBuffer::kBlockBytes;
   static constexpr std::size_t encoded_max() { return max_bytes_parts<K, V>(); }
+  static constexpr std::size_t logged_max() { return CapturedRows::kHeaderBytes + encoded_max(); }
   // So many of them are captured together.
   static constexpr std::size_t captured_max() {
     if constexpr (kBounded) {
@@ -552,6 +544,11 @@ class TypedTable final : public StateTable {
     }
   }
 
+  // Keys that the cold tier has and the table says are gone.
+  struct RemovedKeys {
+    Bytes keys;
+    std::uint32_t count = 0;
+  };
   // What the scan of the snapshot under way has come to.
   struct Scan {
     std::vector<Space*> spaces;  // those to capture, which stay until the snapshot has ended
@@ -576,33 +573,34 @@ class TypedTable final : public StateTable {
    private:
     ScanExclusion& exclusion_;
   };
-  // The task captures an entry.
-  class Naming {
+  // The task may capture entries, where it is wanted. Also within another, or within a Moving.
+  class Visiting {
    public:
-    Naming(TypedTable& table, const Entry& entry) : table_(table.moves_ ? nullptr : &table) {
-      if (table_ != nullptr) table_->exclusion_.name(&entry);
+    Visiting(TypedTable& table, bool wanted)
+        : table_(!wanted || table.moves_ || table.exclusion_.visits() ? nullptr : &table) {
+      if (table_ != nullptr) table_->exclusion_.visit();
     }
-    ~Naming() {
-      if (table_ != nullptr) table_->exclusion_.done();
+    ~Visiting() {
+      if (table_ != nullptr) table_->exclusion_.leave();
     }
-    Naming(const Naming&) = delete;
-    Naming& operator=(const Naming&) = delete;
+    Visiting(const Visiting&) = delete;
+    Visiting& operator=(const Visiting&) = delete;
 
    private:
-    TypedTable* const table_;  // null: the scan keeps out anyway
+    TypedTable* const table_;
   };
   // The task moves entries, or changes what it does not capture. Also within another.
   class Moving {
    public:
     explicit Moving(TypedTable& table) : table_(table.sink_ == nullptr || table.moves_ ? nullptr : &table) {
       if (table_ == nullptr) return;
-      table_->exclusion_.name_all();
+      table_->exclusion_.move();
       table_->moves_ = true;
     }
     ~Moving() {
       if (table_ == nullptr) return;
       table_->moves_ = false;
-      table_->exclusion_.done();
+      table_->exclusion_.moved();
     }
     Moving(const Moving&) = delete;
     Moving& operator=(const Moving&) = delete;
@@ -658,26 +656,30 @@ class TypedTable final : public StateTable {
       }
     };
     fetch(first, std::min(first + kDistance, last));
-    for (std::size_t i = first; i < last; ++i) {
-      if (i + kDistance < last) fetch(i + kDistance, i + kDistance + 1);
-      if constexpr (kFar) {
-        const std::size_t next = i + kLookAhead;
-        if (next < last) look_again(space, hashes[next], live, homes[next % kRing]);
+    for (std::size_t i = first; i < last;) {
+      if (exclusion_.visits()) exclusion_.look();
+      const std::size_t unwatched = std::min(i + kUnwatched, last);
+      for (; i < unwatched; ++i) {
+        if (i + kDistance < last) fetch(i + kDistance, i + kDistance + 1);
+        if constexpr (kFar) {
+          const std::size_t next = i + kLookAhead;
+          if (next < last) look_again(space, hashes[next], live, homes[next % kRing]);
+        }
+        const std::uint32_t meta = live | tag_of(hashes[i]);
+        Entry* entry = homes[i % kRing];
+        entry += !same_tag(entry->meta, meta);
+        KeyView key = key_at(i);
+        const std::uint32_t found = entry->meta;
+        if (same_tag(found, meta) && entry->key == key) [[likely]] {
+          if (found != meta) [[unlikely]] make_writable(space, group_index(hashes[i]), *entry, found);
+          f(i, *entry);
+          continue;
+        }
+        f(i, find_or_insert(space, hashes[i], key));
+        if (layout == layout_) continue;
+        layout = layout_;  // buckets have moved
+        fetch(i + 1, std::min(i + 1 + kDistance, last));
       }
-      const std::uint32_t meta = live | tag_of(hashes[i]);
-      Entry* entry = homes[i % kRing];
-      entry += !same_tag(entry->meta, meta);
-      KeyView key = key_at(i);
-      const std::uint32_t found = entry->meta;
-      if (same_tag(found, meta) && entry->key == key) [[likely]] {
-        if (found != meta) [[unlikely]] make_writable(space, group_index(hashes[i]), *entry, found);
-        f(i, *entry);
-        continue;
-      }
-      f(i, find_or_insert(space, hashes[i], key));
-      if (layout == layout_) continue;
-      layout = layout_;  // buckets have moved
-      fetch(i + 1, std::min(i + 1 + kDistance, last));
     }
   }
 
@@ -935,91 +937,99 @@ class TypedTable final : public StateTable {
 
   // For a row: the scan has not come to the entry. Returns the entry's bits.
   std::uint32_t capture(Space& space, std::size_t index, Entry& entry) {
-    const Naming naming(*this, entry);
-    std::uint32_t meta = entry.meta;
-    if ((meta & kCapturedBit) == space.phase) return meta;  // it has by now
-    const Group& group = space.groups[index];
-    CaptureBuffer& buffer = space.captured[index];
-    if (wants_value(space, group, meta, entry, buffer.removed)) {
-      put_captured(space, group, entry, buffer);
-      if (cold_) {
-        ColdNoted noted = cold_->begin_noting();
-        meta = Cold::note_captured(meta, noted);
-        cold_->end_noting(noted);
+    if constexpr (kBounded) {
+      // All but always, and without a call.
+      if (exclusion_.free(&entry) && space.log.has_room(logged_max())) {
+        const std::uint32_t meta = entry.meta;
+        if ((meta & (kCapturedBit | kAgeMask | kGoneBit)) == (space.phase ^ kCapturedBit)) {
+          log_bounded(space, index, entry, Wanted::kValue);
+          return note_captured(space, entry, meta);
+        }
       }
+    }
+    return capture_carefully(space, index, entry);
+  }
+  [[gnu::noinline]] std::uint32_t capture_carefully(Space& space, std::size_t index, Entry& entry) {
+    const Visiting visiting(*this, true);
+    if (!moves_) exclusion_.keep_out(&entry);
+    const std::uint32_t meta = entry.meta;
+    if ((meta & kCapturedBit) == space.phase) return meta;  // the scan has come
+    const Wanted wanted = wanted_of(entry, meta);
+    if (wanted != Wanted::kNothing) log(space, index, entry, wanted);
+    if (wanted == Wanted::kValue) return note_captured(space, entry, meta);
+    mark_captured(entry, space.phase);
+    return entry.meta;
+  }
+  std::uint32_t note_captured(const Space& space, Entry& entry, std::uint32_t meta) {
+    if (cold_) {
+      ColdNoted noted = cold_->begin_noting();
+      meta = Cold::note_captured(meta, noted);
+      cold_->end_noting(noted);
     }
     meta = captured_bits(meta, space.phase);
     entry.meta = meta;
     return meta;
   }
-  void put_captured(const Space& space, const Group& group, const Entry& entry, CaptureBuffer& buffer) {
-    if constexpr (kBounded) {
-      if (!buffer.block.has_room(encoded_max())) make_buffer_room(space, group, buffer);
-      char* const begin = buffer.block.end();
-      char* const end = put_parts(begin, entry.key.key, entry.value);
-      buffer.block.extend(static_cast<std::size_t>(end - begin));
-      ++buffer.count;
-      // What follows may come a hundred rows later, and will not wait for its line then.
-      __builtin_prefetch(end + 64, 1);
-    } else {
-      Bytes& tail = buffer.block.tail();
-      const std::size_t before = tail.size();
-      buffer.count += append(space, group, entry, tail, buffer.removed);
-      buffer.block.appended((tail.size() - before) * group.size, *sink_);
-      if (buffer.block.full()) hand_out(space, group, buffer);
-    }
-  }
 
-  // False: what the snapshot wants of it is not its value.
-  bool wants_value(const Space& space, const Group& group, std::uint32_t meta, const Entry& entry,
-                   RemovedKeys& removed) {
-    if ((meta & (kAgeMask | kGoneBit)) == 0) return true;
+  // What a snapshot takes of an entry.
+  enum class Wanted { kNothing, kKey, kValue };
+  Wanted wanted_of(const Entry& entry, std::uint32_t meta) const {
+    if ((meta & (kAgeMask | kGoneBit)) == 0) return Wanted::kValue;
     // What has left for the cold tier before the snapshot began is in the snapshot of that.
-    if (!Cold::dirty(entry)) return false;
-    if ((meta & kGoneBit) == 0) return true;
-    capture_removed(space, group, entry, removed);
-    return false;
+    if (!Cold::dirty(entry)) return Wanted::kNothing;
+    return (meta & kGoneBit) == 0 ? Wanted::kValue : Wanted::kKey;
   }
-
-  void make_buffer_room(const Space& space, const Group& group, CaptureBuffer& buffer) {
-    if (buffer.block.full()) hand_out(space, group, buffer);
-    // Rows come to all groups alike, which would otherwise want memory all at once.
-    constexpr std::size_t kStages = 8;
-    const std::size_t first_stage = BlockBuffer::kStageBytes / kStages * (1 + index_of(space, group) % kStages);
-    buffer.block.make_room(encoded_max(), first_stage, group.size * encoded_max(), *sink_);
+  // What the tier has of an expired key is older, and would be what the snapshot says.
+  Wanted wanted_of_expired(const Space& space) const {
+    return cold_ && Cold::may_have(space) ? Wanted::kKey : Wanted::kNothing;
   }
-
-  // Returns how many entries were appended: none where it has expired.
-  std::uint32_t append(const Space& space, const Group& group, const Entry& entry, Bytes& out, RemovedKeys& removed) {
-    const std::size_t before = out.size();
-    entry.key.write(out);
+  // False, and nothing written: it has expired.
+  bool write_value(const Entry& entry, Bytes& out) const {
     if constexpr (Expires<V>) {
-      if (!entry.value.write_unexpired(out, left_out_us_)) {
-        out.resize(before);
-        // Else what the tier has of the key, which is older, would be what the snapshot says.
-        if (cold_ && Cold::may_have(space)) capture_removed(space, group, entry, removed);
-        return 0;
-      }
+      return entry.value.write_unexpired(out, left_out_us_);
     } else {
       Serde<V>::write(entry.value, out);
+      return true;
     }
-    return 1;
   }
 
-  void capture_removed(const Space& space, const Group& group, const Entry& entry, RemovedKeys& removed) {
-    entry.key.write(removed.keys);
-    ++removed.count;
-    if (removed.keys.size() >= BlockBuffer::kBlockBytes) hand_out(space, group, removed);
+  void log(Space& space, std::size_t index, const Entry& entry, Wanted wanted) {
+    if constexpr (kBounded) {
+      if (!space.log.has_room(logged_max())) {
+        if (space.log.full()) hand_out_log(space, false);
+        space.log.make_room(logged_max(), *sink_);
+      }
+      log_bounded(space, index, entry, wanted);
+    } else {
+      Bytes& tail = space.log.tail();
+      const std::size_t before = tail.size();
+      tail.append(CapturedRows::kHeaderBytes, '\0');
+      entry.key.write(tail);
+      if (wanted == Wanted::kValue && !write_value(entry, tail)) {
+        wanted = wanted_of_expired(space);
+        if (wanted == Wanted::kNothing) return tail.resize(before);
+      }
+      CapturedRows::put_header(tail.data() + before, tail.size() - before, index, wanted == Wanted::kKey);
+      space.log.appended(*sink_);
+      if (space.log.full()) hand_out_log(space, false);
+    }
+  }
+  // REQUIRES: there is room for it.
+  void log_bounded(Space& space, std::size_t index, const Entry& entry, Wanted wanted) {
+    char* const begin = space.log.end();
+    char* end = begin + CapturedRows::kHeaderBytes;
+    end = wanted == Wanted::kKey ? put_parts(end, entry.key.key) : put_parts(end, entry.key.key, entry.value);
+    CapturedRows::put_header(begin, static_cast<std::size_t>(end - begin), index, wanted == Wanted::kKey);
+    space.log.extend(static_cast<std::size_t>(end - begin));
+  }
+  void hand_out_log(Space& space, bool last) {
+    sink_->captured({space.name, range_.first, space.log.take(), last});
   }
 
   static std::size_t index_of(const Space& space, const Group& group) {
     return static_cast<std::size_t>(&group - space.groups.data());
   }
 
-  void hand_out(const Space& space, const Group& group, CaptureBuffer& buffer) {
-    if (buffer.count > 0) hand_out(space, group, buffer.block.take(), buffer.count, false);
-    hand_out(space, group, buffer.removed);
-  }
   void hand_out(const Space& space, const Group& group, RemovedKeys& removed) {
     if (removed.count > 0) hand_out(space, group, std::exchange(removed.keys, {}), removed.count, true);
   }
@@ -1040,13 +1050,13 @@ class TypedTable final : public StateTable {
   std::size_t scan_span(std::size_t max_slots) {
     Space& space = *scan_.spaces[scan_.space];
     if (scan_.group == space.groups.size()) {
+      hand_out_log(space, true);
       ++scan_.space;
       scan_.group = 0;
       return 1;
     }
     Group& group = space.groups[scan_.group];
     if (scan_.slot == group.slots()) {
-      hand_out(space, group, space.captured[scan_.group]);  // rows capture nothing more of it
       hand_out_scanned(space, group);
       ++scan_.group;
       scan_.slot = 0;
@@ -1074,10 +1084,12 @@ class TypedTable final : public StateTable {
     const auto capture_slot = [&](std::size_t slot, auto put) {
       Entry& entry = slots[slot];
       std::uint32_t meta = entry.meta;
-      if (wants_value(space, group, meta, entry, scan_.removed)) {
-        put(entry);
+      Wanted wanted = wanted_of(entry, meta);
+      if (wanted == Wanted::kValue) {
         if (cold_) meta = Cold::note_captured(meta, noted);
+        if (!put(entry)) wanted = wanted_of_expired(space);
       }
+      if (wanted == Wanted::kKey) capture_removed(space, group, entry);
       entry.meta = captured_bits(meta, phase);  // from now on the task may change the value
     };
     const std::size_t before = scan_.used;
@@ -1088,6 +1100,7 @@ class TypedTable final : public StateTable {
         capture_slot(found[i], [&](const Entry& entry) {
           at = put_parts(at, entry.key.key, entry.value);
           ++captured;
+          return true;
         });
       }
       scan_.used = static_cast<std::size_t>(at - scan_.block.data());
@@ -1095,7 +1108,12 @@ class TypedTable final : public StateTable {
     } else {
       for (std::size_t i = 0; i < count; ++i) {
         capture_slot(found[i], [&](const Entry& entry) {
-          scan_.count += append(space, group, entry, scan_.block, scan_.removed);
+          const std::size_t begin = scan_.block.size();
+          entry.key.write(scan_.block);
+          const bool there = write_value(entry, scan_.block);
+          if (!there) scan_.block.resize(begin);
+          scan_.count += there;
+          return there;
         });
         if (scan_.block.size() - before < kSpanBytes) continue;
         scan_.slot = found[i] + std::size_t{1};  // values are long: the rest later
@@ -1127,6 +1145,11 @@ class TypedTable final : public StateTable {
     }
     if (kBounded && scan_.block.size() < scan_.used + most) scan_.block.resize(scan_.used + most);
   }
+  void capture_removed(const Space& space, const Group& group, const Entry& entry) {
+    entry.key.write(scan_.removed.keys);
+    ++scan_.removed.count;
+    if (scan_.removed.keys.size() >= BlockBuffer::kBlockBytes) hand_out(space, group, scan_.removed);
+  }
   void hand_out_scanned(const Space& space, const Group& group) {
     scan_.handed_out += scan_.used + scan_.removed.keys.size();
     if (scan_.count > 0) {
@@ -1144,7 +1167,7 @@ class TypedTable final : public StateTable {
     for (auto at = spaces_.begin(); at != spaces_.end();) {
       const auto next = std::next(at);
       at->second->capturing = false;
-      at->second->captured.clear();
+      at->second->log = {};
       if (at->second->dying) retire(at);
       at = next;
     }

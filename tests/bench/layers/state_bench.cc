@@ -15,6 +15,9 @@ class CountingSink final : public levada::BlockSink {
     if (block.bytes.capacity() < kSpareBytes || spares_.size() == kSparesMax) return;
     spares_.push_back(std::move(block.bytes));
   }
+  void captured(levada::CapturedRows&& rows) override {
+    if (spares_.size() < kSparesMax) spares_.push_back(std::move(rows.bytes));
+  }
   levada::Bytes spare() override {
     if (spares_.empty()) return {};
     levada::Bytes spare = std::move(spares_.back());

@@ -62,8 +62,10 @@ void copy_for_another_thread(Copy copy) {
 }
 
 TEST(StreamedCopy, IsThereForOthersOnceItHasEnded) {
-  copy_for_another_thread(
-      [](char* to, const std::string& source) { streamed_copy(to, source.data(), source.size()); });
+  copy_for_another_thread([](char* to, const std::string& source) {
+    streamed_copy(to, source.data(), source.size());
+    end_streaming();
+  });
 }
 
 TEST(StreamedGather, IsThereForOthersOnceStreamingHasEnded) {
