@@ -1,6 +1,10 @@
 #include "levada/detail/block_buffer.h"
 
+#include <algorithm>
+#include <atomic>
+#include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -87,6 +91,70 @@ TEST(BlockBuffer, AFullBlockFitsItsMemory) {
     sink.block({.bytes = std::move(taken)});
   }
   EXPECT_EQ(sink.asked, 20);
+}
+
+// One thread fills it, and another, which only sees that it has, takes the block.
+TEST(BlockBuffer, IsWholeForAThreadThatTakesIt) {
+  constexpr int kBlocks = 3000;
+  constexpr std::size_t kBytes = 5 * BlockBuffer::kStageBytes + 40, kEntry = 40;
+  Recycler sink;
+  BlockBuffer buffer;
+  std::atomic<int> filled{0}, taken{0};
+  int wrong = 0;
+  std::thread taker([&] {
+    for (int block = 1; block <= kBlocks; ++block) {
+      while (filled.load(std::memory_order_acquire) < block) std::this_thread::yield();
+      Bytes bytes = buffer.take();
+      wrong += bytes.size() < kBytes || bytes.find_first_not_of(static_cast<char>(block)) != Bytes::npos;
+      sink.block({.bytes = std::move(bytes)});
+      taken.store(block, std::memory_order_release);
+    }
+  });
+  for (int block = 1; block <= kBlocks; ++block) {
+    while (taken.load(std::memory_order_acquire) < block - 1) std::this_thread::yield();
+    while (buffer.size() < kBytes) {
+      if (!buffer.has_room(kEntry)) buffer.make_room(kEntry, sink);
+      std::fill_n(buffer.end(), kEntry, static_cast<char>(block));
+      buffer.extend(kEntry);
+    }
+    buffer.make_room(BlockBuffer::kStageBytes, sink);  // the stage's lines are the last that happens
+    filled.store(block, std::memory_order_release);
+  }
+  taker.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// Where one ends does not depend on where memory lies.
+TEST(BlockBuffer, EndsAtTheSameEntryWhereverTheBlockLies) {
+  constexpr std::size_t kEntry = 33;
+  // Gives memory that begins at another place of a line each time.
+  struct Elsewhere final : BlockSink {
+    void block(StateBlock&&) override {}
+    Bytes spare() override {
+      ++asked;
+      Bytes spare;
+      spare.reserve(BlockBuffer::kBlockBytes + 16 * static_cast<std::size_t>(asked));
+      return spare;
+    }
+    int asked = 0;
+  } sink;
+  std::set<std::size_t> ends;
+  std::vector<Bytes> kept;
+  for (int block = 0; block < 20; ++block) {
+    BlockBuffer buffer;
+    for (;;) {
+      if (!buffer.has_room(kEntry)) {
+        if (buffer.full()) break;
+        buffer.make_room(kEntry, sink);
+      }
+      std::fill_n(buffer.end(), kEntry, 'e');
+      buffer.extend(kEntry);
+    }
+    ends.insert(buffer.size());
+    kept.push_back(buffer.take());
+    kept.emplace_back(16 * static_cast<std::size_t>(block) + 24, 'x');
+  }
+  EXPECT_EQ(ends.size(), 1u);
 }
 
 // What is small does without a block's memory.
