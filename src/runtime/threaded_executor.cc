@@ -101,16 +101,18 @@ class ThreadedExecutor::Worker final : public Waker {
     return next <= now;
   }
 
-  // The one place where what operators throw is caught.
+  // The one place where what operators throw is caught. It is handed over when nothing here refers to it any more.
   StepResult step(Task& task) {
+    std::exception_ptr failure;
     try {
       const StepResult result = task.step();
       if (result == StepResult::kFinished) listener_.task_finished(task);
       return result;
     } catch (...) {
-      listener_.task_failed(task, std::current_exception());
-      return StepResult::kFinished;
+      failure = std::current_exception();
     }
+    listener_.task_failed(task, std::move(failure));
+    return StepResult::kFinished;
   }
 
   void park(std::uint32_t seen, SteadyTime until) {
@@ -246,12 +248,15 @@ class ThreadedExecutor::JobThread final : public BackgroundQueue {
           limited_.pop_front();
         }
       }
+      std::exception_ptr failure;
       try {
         if (job) job();
         if (limited) limit_.take(limited(), clock_.steady_now());
       } catch (...) {
-        if (ExecutorListener* const listener = listener_) listener->background_failed(std::current_exception());
+        failure = std::current_exception();
       }
+      ExecutorListener* const listener = listener_;
+      if (failure && listener != nullptr) listener->background_failed(std::move(failure));
     }
   }
 
