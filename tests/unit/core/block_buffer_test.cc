@@ -35,6 +35,18 @@ std::string entry_of(Random& random, std::size_t bytes) {
   return entry;
 }
 
+// Writes entries of so many bytes until it is full.
+void fill(BlockBuffer& buffer, std::size_t entry_bytes, BlockSink& sink) {
+  for (;;) {
+    if (!buffer.has_room(entry_bytes)) {
+      if (buffer.full()) return;
+      buffer.make_room(entry_bytes, sink);
+    }
+    std::fill_n(buffer.end(), entry_bytes, 'e');
+    buffer.extend(entry_bytes);
+  }
+}
+
 // What is appended is what is taken, block after block, whatever memory the blocks lie in.
 TEST(BlockBuffer, GivesBackWhatWasAppended) {
   Random random(7);
@@ -69,19 +81,11 @@ TEST(BlockBuffer, GivesBackWhatWasAppended) {
 // Entries come until it is full: the memory that was got for the block is enough, and serves the next one.
 TEST(BlockBuffer, AFullBlockFitsItsMemory) {
   constexpr std::size_t kEntry = 33;
-  const std::string entry(kEntry, 'e');
   Recycler sink;
   const char* memory = nullptr;
   for (int block = 0; block < 20; ++block) {
     BlockBuffer buffer;
-    for (;;) {
-      if (!buffer.has_room(kEntry)) {
-        if (buffer.full()) break;
-        buffer.make_room(kEntry, sink);
-      }
-      entry.copy(buffer.end(), kEntry);
-      buffer.extend(kEntry);
-    }
+    fill(buffer, kEntry, sink);
     Bytes taken = buffer.take();
     EXPECT_GT(taken.size(), BlockBuffer::kBlockBytes - 2 * BlockBuffer::kStageBytes);
     EXPECT_LE(taken.size(), BlockBuffer::kBlockBytes);
@@ -142,14 +146,7 @@ TEST(BlockBuffer, EndsAtTheSameEntryWhereverTheBlockLies) {
   std::vector<Bytes> kept;
   for (int block = 0; block < 20; ++block) {
     BlockBuffer buffer;
-    for (;;) {
-      if (!buffer.has_room(kEntry)) {
-        if (buffer.full()) break;
-        buffer.make_room(kEntry, sink);
-      }
-      std::fill_n(buffer.end(), kEntry, 'e');
-      buffer.extend(kEntry);
-    }
+    fill(buffer, kEntry, sink);
     ends.insert(buffer.size());
     kept.push_back(buffer.take());
     kept.emplace_back(16 * static_cast<std::size_t>(block) + 24, 'x');
