@@ -10,13 +10,14 @@
 #include <map>
 #include <vector>
 
+#include "levada/detail/block_buffer.h"
 #include "levada/state_backend.h"
 
 namespace levada {
 
 class KeyGroupBlocks {
  public:
-  static constexpr std::size_t kBlockBytes = 32 * 1024;
+  static constexpr std::size_t kBlockBytes = detail::BlockBuffer::kBlockBytes;
   /// May take the block's bytes; else their memory serves the next one.
   using Take = std::function<void(StateBlock&)>;
 
